@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV := .venv
+VENV_OPENMMLAB := .venv-openmmlab
+PYTEST_ARGS ?=
+
+.PHONY: demo demo-teacher test test-openmmlab lint env env-openmmlab help
+
+help:            ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
+
+env:             ## make .venv (onedl stack) if missing or out of date
+	@$(PYTHON) requirements/install.py $(VENV) onedl
+
+env-openmmlab:   ## make .venv-openmmlab if missing or out of date
+	@$(PYTHON) requirements/install.py $(VENV_OPENMMLAB) openmmlab
+
+demo: env        ## train and compare on handwritten digits, write a report
+	@$(VENV)/bin/python tools/demo.py
+
+demo-teacher: env  ## train the demo's teacher anew
+	@$(VENV)/bin/python tools/demo_teacher.py
+
+test: env        ## run the tests on the onedl stack
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-openmmlab: env-openmmlab  ## run the same tests on OpenMMLab's packages
+	@$(VENV_OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: env        ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy mmdet_rankkd

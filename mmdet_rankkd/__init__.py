@@ -1,0 +1,11 @@
+"""Knowledge distillation for MMDetection with Kendall's tau ranking loss."""
+
+from .compat import register_package, warn_about_versions
+from .engine.checkpoint import allow_mmengine_checkpoints
+from .version import __version__
+
+register_package()
+warn_about_versions()
+allow_mmengine_checkpoints()
+
+__all__ = ['__version__']

@@ -1,0 +1,62 @@
+"""What it takes to live with several versions of the stack."""
+
+import importlib
+import warnings
+from typing import Dict, Tuple
+
+from mmengine.config import utils as config_utils
+from mmengine.utils import digit_version
+
+#: Tested versions of each module: from (inclusive), to (exclusive).
+TESTED: Dict[str, Tuple[str, str]] = {
+    'torch': ('2.13.0', '2.14.0'),
+    'mmengine': ('0.10.7', '0.10.13'),
+    'mmcv': ('2.1.0', '2.3.7'),
+    'mmdet': ('3.3.0', '3.5.2'),
+}
+
+
+def register_package() -> None:
+    """Let configs say ``_base_ = 'mmdet_rankkd::...'``.
+
+    MMEngine resolves such names for a fixed list of packages only.
+    """
+    config_utils.MODULE2PACKAGE.setdefault('mmdet_rankkd', 'mmdet_rankkd')
+
+
+def warn_about_versions() -> None:
+    """Warn once of modules outside the tested versions; never stop."""
+    for name, (low, high) in TESTED.items():
+        try:
+            version = importlib.import_module(name).__version__
+        except ImportError as error:
+            warnings.warn(f'mmdet_rankkd: {name} does not import ({error})',
+                          stacklevel=3)
+            continue
+        except AssertionError as error:  # mmdet's own check of mmcv
+            warnings.warn(f'mmdet_rankkd: {name} refuses to import: {error}',
+                          stacklevel=3)
+            continue
+        if not digit_version(low) <= digit_version(version) < digit_version(
+            high
+        ):
+            warnings.warn(
+                f'mmdet_rankkd is tested with {name} >= {low}, < {high}; '
+                f'this is {name} {version}. It may well work; if it does '
+                'not, the table of tested versions is in the README.',
+                stacklevel=3,
+            )
+
+
+def check_mmcv_ops() -> None:
+    """Raise ImportError, with the remedy, if mmcv has no compiled ops."""
+    try:
+        from mmcv import ops  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'mmcv is installed without its compiled ops ({error}). '
+            'mmcv-lite and wheels built for another torch do not do. '
+            'Build it from source: MMCV_WITH_OPS=1 CFLAGS=-g0 pip install '
+            '--no-build-isolation --no-cache-dir --force-reinstall --no-deps '
+            'onedl-mmcv (or mmcv).'
+        ) from error

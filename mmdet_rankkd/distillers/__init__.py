@@ -1,0 +1,10 @@
+from .base import BaseDistiller, DistillDataPreprocessor
+from .detector import DistillDetector
+from .teacher import Teacher
+
+__all__ = [
+    'BaseDistiller',
+    'DistillDataPreprocessor',
+    'DistillDetector',
+    'Teacher',
+]

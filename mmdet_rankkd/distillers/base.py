@@ -1,0 +1,237 @@
+"""What distillers of detectors and of classifiers share."""
+
+from typing import Any, Callable, Dict, List, Optional, Union
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
+from mmdet_rankkd.losses import LogitLoss, kendall_tau
+from mmdet_rankkd.registry import MODELS
+
+from .teacher import Teacher, teacher_from
+
+Losses = Dict[str, Union[Tensor, List[Tensor]]]
+
+
+class DistillDataPreprocessor(nn.Module):
+    """The student's data preprocessor, plus the teacher's view in training.
+
+    Args:
+        student (nn.Module): Data preprocessor of the student.
+        teacher_inputs (Callable): Makes the teacher's images of a raw batch,
+            or None where they are the student's.
+    """
+
+    def __init__(self, student: nn.Module, teacher_inputs: Callable) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher_inputs = teacher_inputs
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """As ``BaseDataPreprocessor.forward``; may add ``teacher_inputs``."""
+        if not training:
+            return self.student(data, training)
+        teacher_inputs = self.teacher_inputs(data)
+        data = self.student(data, training)
+        if teacher_inputs is not None:
+            data['teacher_inputs'] = teacher_inputs
+        return data
+
+
+class BaseDistiller(BaseModel):
+    """A student that trains as always, beside a teacher that is replayed.
+
+    To checkpoints, tests and inference it is the student: its state dict has
+    the student's keys, and unknown attributes are looked up on the student.
+    Parameters of the losses, if they have any, are saved under
+    ``distiller.``, resumed, and dropped by ``tools/export_student.py``.
+
+    Args:
+        student (dict or nn.Module): The student's model config.
+        teacher (dict): ``config``, ``checkpoint`` and the options of
+            :class:`Teacher`.
+        logits (dict): The logit hook.
+        losses (list[dict]): Losses of type :class:`LogitLoss`. Those of
+            weight 0 are not evaluated; with none left, nor is the teacher.
+        log_tau (bool): Log ``kendall_tau``, the mean over rows of the exact
+            coefficient between student and teacher logits.
+        init_cfg (dict, optional): As everywhere in MMEngine.
+    """
+
+    def __init__(
+        self,
+        student: Union[dict, nn.Module],
+        teacher: Union[dict, Teacher],
+        logits: Union[dict, Any],
+        losses: List[Union[dict, nn.Module]],
+        log_tau: bool = True,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        if isinstance(student, dict):
+            student = MODELS.build(student)
+        super().__init__(
+            DistillDataPreprocessor(
+                student.data_preprocessor, self._teacher_inputs
+            ),
+            init_cfg,
+        )
+        self.student = student
+        self.teacher = teacher_from(teacher)
+        self.logits = MODELS.build(logits) if isinstance(
+            logits, dict) else logits
+        self.losses = build_losses(losses)
+        self.log_tau = log_tau
+        self._register_state_dict_hook(_to_student_keys)
+
+    def __getattr__(self, name: str) -> Any:
+        """Look up on the student what the distiller does not have."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == 'student':
+                raise
+            return getattr(self.student, name)
+
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        """Take the student's keys; the reverse of :func:`_to_student_keys`."""
+        for key in [k for k in state_dict if k.startswith(prefix)]:
+            name = key[len(prefix):]
+            if name.startswith(DISTILLER_PREFIX):
+                name = 'losses.' + name[len(DISTILLER_PREFIX):]
+            else:
+                name = 'student.' + name
+            state_dict[prefix + name] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
+        """``to``, ``cuda``, ``half``, ...: the teacher follows."""
+        result = super()._apply(fn, *args, **kwargs)
+        self.teacher.follow(self.student)
+        return result
+
+    def active_losses(self) -> Dict[str, LogitLoss]:
+        """Losses whose weight is not 0."""
+        return {n: x for n, x in self.losses.items() if x.loss_weight != 0}
+
+    def _teacher_inputs(self, data: dict) -> Optional[Tensor]:
+        if not self.active_losses():
+            return None
+        self._build_teacher()
+        return self.teacher.preprocess(data, self.student.data_preprocessor)
+
+    def _build_teacher(self) -> nn.Module:
+        return self.teacher.build(
+            self.student, lambda teacher: self.logits.check(
+                self.student, teacher)
+        )
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        mode: str = 'tensor',
+        teacher_inputs: Optional[Tensor] = None,
+    ) -> Any:
+        """The student's forward; in mode ``'loss'`` with distillation.
+
+        Args:
+            inputs (Tensor): Preprocessed images, shape (B, 3, H, W).
+            data_samples (list, optional): Annotations and image facts.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+            teacher_inputs (Tensor, optional): The images as the teacher
+                wants them, where that differs; the data preprocessor of this
+                model makes them.
+        """
+        if mode == 'loss' and self.active_losses():
+            return self.distill(inputs, data_samples, teacher_inputs)
+        return self.student(inputs, data_samples, mode)
+
+    def distill(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list],
+        teacher_inputs: Optional[Tensor],
+    ) -> Losses:
+        """One pass of the student, one replay of the teacher, the losses."""
+        teacher = self._build_teacher()
+        if teacher_inputs is None:
+            if not self.shares_inputs(teacher):
+                raise ValueError(
+                    "the teacher's normalisation or padding differs from the "
+                    "student's: call this model on what its own "
+                    'data_preprocessor(data, training=True) returns'
+                )
+            teacher_inputs = inputs
+        with self.logits.record(self.student) as record:
+            result = self.student(inputs, data_samples, mode='loss')
+        pair = self.teacher.replay(
+            self.logits.replay, teacher_inputs, record)
+        return self.add_losses(result, pair)
+
+    def shares_inputs(self, teacher: nn.Module) -> bool:
+        """Whether student and teacher want the same pixels."""
+        from .teacher import same_preprocessing
+
+        return same_preprocessing(
+            self.student.data_preprocessor, teacher.data_preprocessor
+        )
+
+    def add_losses(self, result: Losses, pair: Any) -> Losses:
+        """Add the distillation losses of a ``LogitPair``, and tau."""
+        for name, loss in self.active_losses().items():
+            if name in result:
+                raise ValueError(
+                    f'the student has a loss named {name!r} already; give '
+                    'the distillation loss another loss_name'
+                )
+            result[name] = loss(
+                pair.student,
+                pair.teacher,
+                weight=pair.weight,
+                avg_factor=pair.avg_factor,
+                labels=pair.labels,
+            )
+        if self.log_tau and len(pair.student):
+            result['kendall_tau'] = kendall_tau(
+                pair.student, pair.teacher).mean()
+        return result
+
+
+def build_losses(configs: List[Union[dict, nn.Module]]) -> nn.ModuleDict:
+    """Build losses and key them by their name in the log.
+
+    Raises:
+        TypeError: If one is not a :class:`LogitLoss`.
+        ValueError: If two have the same name.
+    """
+    losses: Dict[str, nn.Module] = {}
+    for config in configs:
+        loss = MODELS.build(config) if isinstance(config, dict) else config
+        if not isinstance(loss, LogitLoss):
+            raise TypeError(
+                f'losses must be derived from mmdet_rankkd.losses.LogitLoss; '
+                f'{type(loss).__name__} is not'
+            )
+        if loss.loss_name in losses:
+            raise ValueError(
+                f'two losses are named {loss.loss_name!r}; set loss_name on '
+                'one of them'
+            )
+        losses[loss.loss_name] = loss
+    return nn.ModuleDict(losses)
+
+
+def _to_student_keys(
+    module: nn.Module, state_dict: Dict[str, Any], prefix: str, _: Any
+) -> None:
+    """State dict hook: `student.x` becomes `x`, `losses.x` `distiller.x`."""
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        value = state_dict.pop(key)
+        part, _, name = key[len(prefix):].partition('.')
+        if part == 'student':
+            state_dict[prefix + name] = value
+        elif part == 'losses':
+            state_dict[prefix + DISTILLER_PREFIX + name] = value

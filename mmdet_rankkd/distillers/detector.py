@@ -1,0 +1,30 @@
+"""Distillation of detectors."""
+
+from mmdet_rankkd.compat import check_mmcv_ops
+from mmdet_rankkd.registry import MODELS
+
+from .base import BaseDistiller
+
+check_mmcv_ops()
+
+
+@MODELS.register_module()
+class DistillDetector(BaseDistiller):
+    """Distil a two-stage detector of MMDetection.
+
+    Example of a config::
+
+        _base_ = 'my_student.py'
+        model = dict(
+            _delete_=True,
+            type='mmdet_rankkd.DistillDetector',
+            student=_base_.model,
+            teacher=dict(config='my_teacher.py', checkpoint='teacher.pth'),
+            logits=dict(type='mmdet_rankkd.RoILogits'),
+            losses=[
+                dict(type='mmdet_rankkd.KLDivLoss'),
+                dict(type='mmdet_rankkd.KendallRankLoss'),
+            ])
+
+    Arguments and rules are those of :class:`BaseDistiller`.
+    """

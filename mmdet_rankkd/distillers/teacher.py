@@ -1,0 +1,265 @@
+"""The frozen teacher, kept out of the student's module tree."""
+
+from contextlib import nullcontext
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+from torch import Tensor, nn
+
+from mmdet_rankkd.engine.checkpoint import (
+    checkpoint_classes,
+    first_few,
+    load_weights,
+    read_checkpoint,
+)
+
+DTYPES = {
+    'bf16': torch.bfloat16,
+    'bfloat16': torch.bfloat16,
+    'fp16': torch.float16,
+    'float16': torch.float16,
+}
+CheckFunction = Callable[[nn.Module], None]
+
+
+def load_config(config: Union[str, dict, Config]) -> Config:
+    """Read a config given as a file, a ``package::path`` or a dict."""
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, dict):
+        return Config(dict(config))
+    if '::' in config:
+        return Config.fromstring(f'_base_ = {config!r}', '.py')
+    return Config.fromfile(config)
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config under the config's own default scope."""
+    if 'model' not in config:
+        raise ValueError('the config has no "model"')
+    scope = config.get('default_scope') or 'mmdet'
+    with DefaultScope.overwrite_default_scope(scope):
+        return MMENGINE_MODELS.build(config.model)
+
+
+def current_classes() -> Optional[Sequence[str]]:
+    """Class names of the training set, where MMEngine's Runner knows them.
+
+    Its train loop publishes the metainfo of the data set on the visualizer.
+    """
+    if not Visualizer.check_instance_created():
+        return None
+    meta = Visualizer.get_current_instance().dataset_meta or {}
+    return meta.get('classes')
+
+
+class Teacher:
+    """A frozen detector or classifier that is asked for logits.
+
+    Not an ``nn.Module``: so it is in no state dict, optimizer, DDP or EMA
+    copy. It is built when training first needs it; testing, exporting and
+    resuming need neither its config nor its checkpoint.
+
+    Args:
+        config (str or dict): File, ``package::path`` or config with the
+            teacher's ``model``.
+        checkpoint (str): File or http(s) address of its weights.
+        dtype (str, optional): ``'bf16'`` or ``'fp16'``: autocast of its
+            backbone and neck. Its heads stay in float32, since boxes rounded
+            to half precision are other boxes. By default, backbone and neck
+            follow the autocast of the training.
+        channels_last (bool): Memory format of its images and weights.
+        trust_checkpoint (bool): Let the checkpoint execute pickled code.
+        check_classes (bool): Compare the class names in the checkpoint with
+            those of the training set.
+
+    Raises:
+        ValueError: If ``dtype`` is unknown, or a key of the config dict is.
+    """
+
+    def __init__(
+        self,
+        config: Union[str, dict],
+        checkpoint: str,
+        dtype: Optional[str] = None,
+        channels_last: bool = False,
+        trust_checkpoint: bool = False,
+        check_classes: bool = True,
+    ) -> None:
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(
+                f'teacher dtype must be one of {sorted(DTYPES)} or None, '
+                f'got {dtype!r}'
+            )
+        self.config = config
+        self.checkpoint = checkpoint
+        self.dtype = DTYPES[dtype] if dtype else None
+        self.channels_last = channels_last
+        self.trust_checkpoint = trust_checkpoint
+        self.check_classes = check_classes
+        self.model: Optional[nn.Module] = None
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
+        """An EMA copy of the student shares the teacher."""
+        return self
+
+    def build(self, student: nn.Module, check: CheckFunction) -> nn.Module:
+        """Build, check and freeze the teacher; once.
+
+        Args:
+            student (nn.Module): Its device and dtype are followed.
+            check (Callable): Raises if student and teacher do not match.
+
+        Raises:
+            FileNotFoundError: If config or checkpoint are not there.
+            ValueError: If the weights do not fit the config or are not
+                finite, or if the class names differ.
+        """
+        if self.model is None:
+            checkpoint = read_checkpoint(
+                self.checkpoint, self.trust_checkpoint)
+            # The teacher's initial weights must not move the random numbers
+            # of the training.
+            with torch.random.fork_rng():
+                model = build_model(load_config(self.config))
+            check(model)
+            self._load(model, checkpoint)
+            self.model = model.eval().requires_grad_(False)
+            if self.channels_last:
+                self.model.to(memory_format=torch.channels_last)
+            self.follow(student)
+        return self.model
+
+    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> None:
+        what = f'teacher checkpoint {self.checkpoint!r}'
+        unused = load_weights(model, checkpoint['state_dict'], what)
+        if unused:
+            print_log(
+                f'{what}: {len(unused)} entries have no place in the '
+                f'teacher and are ignored (first: {first_few(unused)})',
+                'current', level=30)
+        theirs, ours = checkpoint_classes(checkpoint), current_classes()
+        if theirs is None or ours is None or not self.check_classes:
+            return
+        compare_classes(list(ours), list(theirs))
+
+    def follow(self, student: nn.Module) -> None:
+        """Move to the device and floating point dtype of the student."""
+        if self.model is None:
+            return
+        for parameter in student.parameters():
+            if parameter.is_floating_point():
+                self.model.to(device=parameter.device, dtype=parameter.dtype)
+                return
+
+    def preprocess(
+        self, data: dict, student_preprocessor: nn.Module
+    ) -> Optional[Tensor]:
+        """The teacher's own view of a batch of raw images.
+
+        Returns:
+            Tensor, optional: Images as the teacher's config normalises and
+            pads them, or None if the student's are the same.
+
+        Raises:
+            ValueError: If the two differ and the student's preprocessor also
+                augments: the teacher cannot be shown the same pixels then.
+        """
+        assert self.model is not None
+        ours = self.model.data_preprocessor
+        if same_preprocessing(ours, student_preprocessor):
+            return None
+        if getattr(student_preprocessor, 'batch_augments', None):
+            raise ValueError(
+                "the student's data_preprocessor has batch_augments and "
+                'another normalisation or padding than the teacher; the '
+                'teacher would not see the same pixels. Give both the same '
+                'mean, std, colour order and padding, or move the '
+                'augmentation to the data pipeline.'
+            )
+        return ours(dict(inputs=data['inputs']), False)['inputs']
+
+    @torch.no_grad()
+    def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
+        """Features of the images, then the logit hook's ``replay`` on them.
+
+        Args:
+            replay (Callable): Of the logit hook.
+            inputs (Tensor): Images as the teacher wants them.
+            record (Any): What the logit hook recorded on the student.
+        """
+        model = self.model
+        assert model is not None
+        dtype = next(model.parameters()).dtype
+        inputs = inputs.to(dtype)
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        device = inputs.device.type
+        with (
+            torch.autocast(device, self.dtype)
+            if self.dtype
+            else nullcontext()
+        ):
+            features = model.extract_feat(inputs)
+        with torch.autocast(device, enabled=False):
+            features = tuple(f.to(dtype) for f in features)
+            return replay(model, features, record)
+
+
+def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two data preprocessors turn raw images into the same tensor."""
+    return type(first) is type(second) and _facts(first) == _facts(second)
+
+
+def _facts(preprocessor: nn.Module) -> List[Any]:
+    facts: List[Any] = [
+        getattr(preprocessor, name, None)
+        for name in ('_channel_conversion', '_enable_normalize',
+                     'pad_size_divisor', 'pad_value')
+    ]
+    for name in ('mean', 'std'):
+        buffer = getattr(preprocessor, name, None)
+        facts.append(None if buffer is None else buffer.flatten().tolist())
+    return facts
+
+
+def compare_classes(ours: List[str], theirs: List[str]) -> None:
+    """Raise ValueError if two lists of class names are not the same."""
+    if ours == theirs:
+        return
+    if len(ours) != len(theirs):
+        problem = (f'the training set has {len(ours)} classes and the '
+                   f"teacher's checkpoint {len(theirs)}")
+    else:
+        index = next(i for i, (a, b) in enumerate(zip(ours, theirs))
+                     if a != b)
+        problem = (f'class {index} is {ours[index]!r} in the training set '
+                   f"and {theirs[index]!r} in the teacher's checkpoint")
+        if sorted(ours) == sorted(theirs):
+            problem += ' (same names, other order)'
+    raise ValueError(
+        problem + '. Logits are compared class by class. If only the '
+        'spelling differs, set teacher=dict(..., check_classes=False).'
+    )
+
+
+def teacher_from(config: Union[dict, ConfigDict, Teacher]) -> Teacher:
+    """Make a :class:`Teacher` of the ``teacher=`` dict of a config."""
+    if isinstance(config, Teacher):
+        return config
+    if not isinstance(config, dict) or not {
+        'config', 'checkpoint'
+    } <= set(config):
+        raise ValueError(
+            'teacher must be dict(config=..., checkpoint=...), got '
+            f'{config!r}'
+        )
+    try:
+        return Teacher(**config)
+    except TypeError as error:
+        raise ValueError(f'teacher: {error}') from error

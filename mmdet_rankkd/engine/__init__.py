@@ -1,0 +1,3 @@
+from .checkpoint import read_checkpoint
+
+__all__ = ['read_checkpoint']

@@ -1,0 +1,192 @@
+"""Reading checkpoints without executing what is pickled in them."""
+
+import os
+import pickle
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+try:
+    from numpy._core import multiarray
+except ImportError:  # NumPy 1
+    from numpy.core import multiarray
+
+#: Prefix, in a checkpoint, of what a distiller learns of its own.
+DISTILLER_PREFIX = 'distiller.'
+
+
+def safe_globals() -> List[Any]:
+    """The harmless types that MMEngine puts into its checkpoints."""
+    dtypes = {type(np.dtype(t)) for t in
+              ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')}
+    return [
+        HistoryBuffer,
+        multiarray._reconstruct,
+        multiarray.scalar,
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+    ]
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load`` read MMEngine's checkpoints without pickled code.
+
+    From torch 2.6 on, it refuses types that it does not know, and MMEngine
+    0.10.7 does not name its own: ``--resume`` fails. Naming them is enough.
+    """
+    if hasattr(torch.serialization, 'add_safe_globals'):
+        torch.serialization.add_safe_globals(safe_globals())
+
+
+def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
+    """Read a checkpoint on to the CPU.
+
+    Args:
+        path (str): File, or address beginning with http:// or https:// (the
+            download is kept in torch's hub cache). With ``trust``, whatever
+            MMEngine's ``CheckpointLoader`` takes.
+        trust (bool): Also execute pickled code. Only for files whose origin
+            you trust: they can do whatever you can.
+
+    Returns:
+        dict: The checkpoint. A bare state dict is put under ``state_dict``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file needs pickled code, or holds no state dict.
+    """
+    remote = path.startswith(('http://', 'https://'))
+    if not remote and '://' not in path and not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'checkpoint {path!r} does not exist (looked in {os.getcwd()})'
+        )
+    allow_mmengine_checkpoints()
+    try:
+        if trust:
+            checkpoint = _read_trusted(path)
+        elif remote:
+            checkpoint = torch.hub.load_state_dict_from_url(
+                path, map_location='cpu', weights_only=True
+            )
+        elif '://' in path:
+            raise ValueError(
+                f'checkpoint {path!r}: only files and http(s) addresses are '
+                'read without pickled code'
+            )
+        else:
+            checkpoint = torch.load(
+                path, map_location='cpu', weights_only=True
+            )
+    except pickle.UnpicklingError as error:
+        reason = str(error).split('\n')[0]
+        raise ValueError(
+            f'checkpoint {path!r} cannot be read without executing pickled '
+            f'code ({reason}). If you trust its origin, allow it: '
+            "teacher=dict(..., trust_checkpoint=True), or the tools' --trust."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(
+            f'checkpoint {path!r} is damaged or not a checkpoint: {error}'
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'checkpoint {path!r} holds a {type(checkpoint).__name__}, not '
+            'a state dict'
+        )
+    if 'state_dict' not in checkpoint:
+        checkpoint = dict(state_dict=checkpoint)
+    return checkpoint
+
+
+def _read_trusted(path: str) -> Any:
+    if os.path.isfile(path):
+        return torch.load(path, map_location='cpu', weights_only=False)
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+
+
+def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:
+    """Class names that a checkpoint of MMDetection 2 or 3 carries, if any."""
+    meta = checkpoint.get('meta') or {}
+    dataset_meta = meta.get('dataset_meta') or {}
+    for found in (dataset_meta.get('classes'), dataset_meta.get('CLASSES'),
+                  meta.get('CLASSES')):
+        if found:
+            return list(found)
+    return None
+
+
+def strip_prefix(state_dict: Dict[str, Any], prefix: str) -> Dict[str, Any]:
+    """Entries whose key begins with a prefix, without it."""
+    return {
+        key[len(prefix):]: value
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+
+
+def first_few(keys: Sequence[str], count: int = 3) -> str:
+    """The first keys of a list, for an error message."""
+    more = f' and {len(keys) - count} more' if len(keys) > count else ''
+    return ', '.join(list(keys)[:count]) + more
+
+
+def load_weights(model: torch.nn.Module, state_dict: Dict[str, Any],
+                 what: str) -> List[str]:
+    """Load a state dict that must hold every weight of the model.
+
+    Args:
+        model (nn.Module): Where to.
+        state_dict (dict): Weights; a leading ``module.`` is ignored.
+        what (str): How to name the weights in messages.
+
+    Returns:
+        list[str]: Keys of the state dict that the model has no use for.
+
+    Raises:
+        ValueError: If keys are missing, shapes differ, or weights are not
+            finite; the message counts them and names the first.
+    """
+    if state_dict and all(k.startswith('module.') for k in state_dict):
+        state_dict = strip_prefix(state_dict, 'module.')
+    wanted = model.state_dict()
+    missing = [k for k in wanted if k not in state_dict
+               and not k.endswith('num_batches_tracked')]
+    unused = [k for k in state_dict if k not in wanted]
+    if missing:
+        message = (
+            f'{what} does not fit: {len(wanted) - len(missing)} of '
+            f'{len(wanted)} weights found, {len(missing)} missing '
+            f'(first: {first_few(missing)})'
+        )
+        if unused:
+            message += (f'; it has {len(unused)} others '
+                        f'(first: {first_few(unused)})')
+        raise ValueError(
+            message + '. Config and checkpoint must be of one model.')
+    wrong = [
+        f'{k}: {tuple(state_dict[k].shape)} in the file, '
+        f'{tuple(wanted[k].shape)} in the model'
+        for k in wanted
+        if k in state_dict and state_dict[k].shape != wanted[k].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f'{what} does not fit: {len(wrong)} weights have another shape '
+            f'(first: {wrong[0]}). Check num_classes and the widths.'
+        )
+    broken = [k for k in wanted if k in state_dict
+              and state_dict[k].is_floating_point()
+              and not state_dict[k].isfinite().all()]
+    if broken:
+        raise ValueError(
+            f'{what} holds non-finite values in {len(broken)} weights '
+            f'(first: {first_few(broken)}): its training had diverged, or '
+            'the file is damaged.'
+        )
+    model.load_state_dict(state_dict, strict=False)
+    return unused

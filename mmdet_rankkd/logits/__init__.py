@@ -1,0 +1,4 @@
+from .pair import LogitPair
+from .roi import RoILogits, RoIRecord
+
+__all__ = ['LogitPair', 'RoILogits', 'RoIRecord']

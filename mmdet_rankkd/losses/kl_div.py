@@ -1,0 +1,95 @@
+"""Knowledge distillation by the Kullback-Leibler divergence."""
+
+from typing import Optional
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .base import LogitLoss, prepare_pair, reduce_rows
+
+
+def kl_div_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float = 1.0,
+    weight: Optional[Tensor] = None,
+    avg_factor: Optional[float] = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""KL divergence between softened class distributions.
+
+    For each row, with :math:`q = \mathrm{softmax}(z / T)`,
+
+    .. math:: L_{KL} = T^2 \sum_{i=1}^{C} q^t_i \log(q^t_i / q^s_i)
+
+    (Eq. 1 to 3 of the paper; Hinton et al., *Distilling the Knowledge in a
+    Neural Network*, 2015), summed over classes and averaged over rows. Note
+    that ``mmdet.KnowledgeDistillationKLDivLoss`` averages over classes too
+    and is C times smaller.
+
+    Args:
+        student (Tensor): Logits, shape (N, C).
+        teacher (Tensor): Logits, shape (N, C); detached.
+        temperature (float): T > 0.
+        weight (Tensor, optional): Weight of each row, shape (N,).
+        avg_factor (float, optional): Divisor of the mean in place of N.
+        reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
+
+    Returns:
+        Tensor: In nats times :math:`T^2`, at least 0. Computed in float32 for
+        half-precision input. Zero, attached to the graph, for N = 0 and for
+        C = 1. Non-finite logits give a non-finite loss, so that a gradient
+        scaler can skip the step.
+
+    Raises:
+        ValueError: If shapes differ or ``temperature`` is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f'temperature must be positive, got {temperature}')
+    student, teacher = prepare_pair(student, teacher)
+    rows = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction='none',
+        log_target=True,
+    ).sum(1)
+    return reduce_rows(rows * temperature**2, weight, avg_factor, reduction)
+
+
+@MODELS.register_module()
+class KLDivLoss(LogitLoss):
+    """Registered form of :func:`kl_div_loss` (KD).
+
+    Args:
+        temperature (float): T > 0.
+        loss_weight (float): alpha of the paper's Eq. 8.
+        reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_name (str, optional): Name in the log, ``loss_kd`` by default.
+    """
+
+    loss_name = 'loss_kd'
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        loss_name: Optional[str] = None,
+    ) -> None:
+        super().__init__(loss_weight, reduction, loss_name)
+        if not temperature > 0:
+            raise ValueError(
+                f'temperature must be positive, got {temperature}'
+            )
+        self.temperature = temperature
+
+    def rows(
+        self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
+    ) -> Tensor:
+        """See :func:`kl_div_loss`."""
+        return kl_div_loss(
+            student, teacher, temperature=self.temperature, reduction='none'
+        )

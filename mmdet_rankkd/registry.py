@@ -1,0 +1,33 @@
+"""Registries of this package: children of MMEngine's, scope `mmdet_rankkd`.
+
+A type written with the prefix, `type='mmdet_rankkd.KendallRankLoss'`, is
+found from any OpenMMLab project without an import.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='mmdet_rankkd',
+    locations=[
+        'mmdet_rankkd.losses',
+        'mmdet_rankkd.logits',
+        'mmdet_rankkd.distillers',
+    ],
+)
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='mmdet_rankkd',
+    locations=['mmdet_rankkd.engine'],
+)
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mmdet_rankkd',
+    locations=['mmdet_rankkd.datasets'],
+)
