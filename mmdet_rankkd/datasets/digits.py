@@ -32,7 +32,7 @@ COLORS = {
 }
 CLASSES = tuple(f'{color} {digit}' for digit in range(10) for color in COLORS)
 IMAGE_SIZE = 96
-SPLITS = {'train': 1500, 'val': 300}
+SPLITS = {'train': 2000, 'val': 300}
 #: SHA-256 over the pixels and annotations of the set of the default size.
 DIGEST = ''
 

@@ -50,12 +50,17 @@ def build_model(config: Config) -> nn.Module:
 def current_classes() -> Optional[Sequence[str]]:
     """Class names of the training set, where MMEngine's Runner knows them.
 
-    Its train loop publishes the metainfo of the data set on the visualizer.
+    Its loops publish the metainfo of their data set on the visualizer, which
+    is the one place that a model can see.
     """
-    if not Visualizer.check_instance_created():
-        return None
-    meta = Visualizer.get_current_instance().dataset_meta or {}
-    return meta.get('classes')
+    kinds = [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    for kind in reversed(kinds):
+        for visualizer in reversed(list(kind._instance_dict.values())):
+            if visualizer.dataset_meta:
+                return visualizer.dataset_meta.get('classes')
+    return None
 
 
 class Teacher:
@@ -207,7 +212,8 @@ class Teacher:
         ):
             features = model.extract_feat(inputs)
         with torch.autocast(device, enabled=False):
-            features = tuple(f.to(dtype) for f in features)
+            # mmcv's RoIAlign misreads channels_last features.
+            features = tuple(f.to(dtype).contiguous() for f in features)
             return replay(model, features, record)
 
 

@@ -1,0 +1,13 @@
+# The student of the digits set: half-width MobileNetV2, the rest as the
+# teacher.
+_base_ = './faster-rcnn_r50-quarter_fpn_digits.py'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='MobileNetV2',
+        widen_factor=0.5,
+        out_indices=(1, 2, 4, 6),
+        act_cfg=dict(type='ReLU6'),
+    ),
+    neck=dict(in_channels=[16, 16, 48, 160]),
+)

@@ -1,0 +1,7 @@
+# MMDetection's multi-scale 3x ResNet-50 (39.9 AP in its model zoo).
+teacher = dict(
+    config='mmdet::faster_rcnn/faster-rcnn_r50-caffe_fpn_ms-3x_coco.py',
+    checkpoint='https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/'
+    'faster_rcnn_r50_caffe_fpn_mstrain_3x_coco/faster_rcnn_r50_caffe_fpn_'
+    'mstrain_3x_coco_20210526_095054-1f77628b.pth',
+)

@@ -1,0 +1,4 @@
+_base_ = './kd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
+model = dict(
+    losses=[dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)]
+)

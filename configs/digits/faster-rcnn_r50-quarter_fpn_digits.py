@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/faster-rcnn_r50-quarter_fpn_digits.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/digits.py',
+    'mmdet::_base_/default_runtime.py',
+]

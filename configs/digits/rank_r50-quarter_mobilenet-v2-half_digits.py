@@ -1,0 +1,4 @@
+_base_ = './kd_r50-quarter_mobilenet-v2-half_digits.py'
+model = dict(
+    losses=[dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)]
+)

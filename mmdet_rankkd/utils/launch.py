@@ -1,0 +1,134 @@
+"""What ``tools/train.py`` and ``tools/test.py`` do.
+
+The flags and their meaning are those of MMDetection's scripts of the same
+names. Those are not in every distribution of MMDetection, and they cannot
+open configs with an ``mmdet_rankkd::`` base.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import List, Optional
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Parser with the flags that training and testing share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of logs and results')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='override settings of the config')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none', help='job launcher')
+    # torch.distributed.launch passes one or the other, by version.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Config of the parsed flags, with a work_dir."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Runner of a config, of its ``runner_type`` if it names one."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def train(argv: Optional[List[str]] = None) -> None:
+    """Entry point of ``tools/train.py``."""
+    parser = make_parser('Train a detector')
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true',
+        help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        help='resume from a checkpoint, or from the latest of the work dir')
+    args = parser.parse_args(argv)
+    cfg = read_config(args)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise SystemExit(
+                f'{args.config} has no auto_scale_lr.base_batch_size, which '
+                '--auto-scale-lr scales from')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    build_runner(cfg).train()
+
+
+def test(argv: Optional[List[str]] = None) -> None:
+    """Entry point of ``tools/test.py``."""
+    parser = make_parser('Test a detector')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='write the predictions to a .pkl file')
+    parser.add_argument(
+        '--show', action='store_true', help='show the predictions')
+    parser.add_argument('--show-dir', help='save pictures of the predictions')
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds per picture')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation')
+    args = parser.parse_args(argv)
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error('--out must end in .pkl or .pickle')
+    cfg = read_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        from mmdet.engine.hooks.utils import trigger_visualization_hook
+
+        cfg = trigger_visualization_hook(cfg, args)
+    if args.tta:
+        use_tta(cfg)
+    runner = build_runner(cfg)
+    if args.out:
+        from mmdet.evaluation import DumpDetResults
+
+        runner.test_evaluator.metrics.append(
+            DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap the model for test-time augmentation: flip, unless configured."""
+    if 'tta_model' not in cfg:
+        nms = dict(type='nms', iou_threshold=0.5)
+        cfg.tta_model = dict(
+            type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
+    dataset = cfg.test_dataloader.dataset
+    if 'tta_pipeline' not in cfg:
+        innermost = dataset
+        while 'dataset' in innermost:
+            innermost = innermost['dataset']
+        flips = [dict(type='RandomFlip', prob=p) for p in (1.0, 0.0)]
+        pack = dict(
+            type='PackDetInputs',
+            meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                       'scale_factor', 'flip', 'flip_direction'))
+        cfg.tta_pipeline = [
+            *innermost.pipeline[:-1],
+            dict(type='TestTimeAug', transforms=[flips, [pack]]),
+        ]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline

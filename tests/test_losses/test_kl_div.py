@@ -1,0 +1,108 @@
+import math
+
+import pytest
+import torch
+
+from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
+
+STUDENT = torch.tensor([[1.0, 2.0, 0.0]], dtype=torch.float64)
+TEACHER = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64)
+
+
+def loop_softmax(row, temperature):
+    exps = [math.exp(x / temperature) for x in row]
+    return [x / sum(exps) for x in exps]
+
+
+def loop_loss(student, teacher, temperature):
+    rows = []
+    for s, t in zip(student.tolist(), teacher.tolist()):
+        q_s, q_t = (loop_softmax(x, temperature) for x in (s, t))
+        rows.append(sum(b * math.log(b / a) for a, b in zip(q_s, q_t)))
+    return temperature**2 * sum(rows) / len(rows)
+
+
+def test_golden_value():
+    loss = kl_div_loss(STUDENT, TEACHER, temperature=4)
+    assert loss.item() == pytest.approx(0.881178533, abs=1e-9)
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1, 4])
+@pytest.mark.parametrize('shape', [(1, 2), (5, 3), (2, 81)])
+def test_equals_loops(temperature, shape):
+    student, teacher = torch.randn(2, *shape, dtype=torch.float64)
+    loss = kl_div_loss(student, teacher, temperature=temperature)
+    assert loss.item() == pytest.approx(
+        loop_loss(student, teacher, temperature), rel=1e-10)
+
+
+def test_gradient_is_eq_9():
+    student, teacher = torch.randn(2, 3, 5, dtype=torch.float64)
+    student.requires_grad_()
+    kl_div_loss(student, teacher, temperature=3, reduction='sum').backward()
+    q_s, q_t = (x.div(3).softmax(1) for x in (student.detach(), teacher))
+    assert torch.allclose(student.grad, -3 * (q_t - q_s))
+
+
+def test_gradcheck():
+    student, teacher = torch.randn(2, 3, 5, dtype=torch.float64)
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: kl_div_loss(x, teacher, temperature=2).square(), (student,))
+
+
+def test_teacher_is_detached_and_equal_logits_cost_nothing():
+    student = torch.randn(3, 4, requires_grad=True)
+    teacher = torch.randn(3, 4, requires_grad=True)
+    kl_div_loss(student, teacher).backward()
+    assert teacher.grad is None
+    assert kl_div_loss(student, student).item() == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize('shape', [(0, 5), (3, 1)])
+def test_nothing_to_compare_is_zero_and_attached(shape):
+    student = torch.randn(shape, requires_grad=True)
+    loss = kl_div_loss(student, torch.randn(shape))
+    loss.backward()
+    assert loss.item() == 0
+    assert student.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    student, teacher = torch.randn(2, 8, 81).to(dtype)
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = kl_div_loss(student, teacher)
+    assert loss.dtype == torch.float32
+    expected = kl_div_loss(student.double(), teacher.double())
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_weights_and_module():
+    student, teacher = torch.randn(2, 4, 5)
+    weight = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    module = KLDivLoss(temperature=2, loss_weight=0.5)
+    rows = kl_div_loss(student, teacher, temperature=2, reduction='none')
+    loss = module(student, teacher, weight=weight, avg_factor=2)
+    assert torch.allclose(loss, 0.5 * rows[1:3].mean())
+
+
+def test_large_logits_and_nan():
+    student, teacher = torch.randn(2, 3, 5) * 1e4
+    assert kl_div_loss(student, teacher).isfinite()
+    student[1, 1] = math.nan
+    rows = kl_div_loss(student, teacher, reduction='none')
+    assert rows.isnan().tolist() == [False, True, False]
+
+
+def test_errors():
+    with pytest.raises(ValueError, match='temperature'):
+        KLDivLoss(temperature=0)
+    with pytest.raises(ValueError, match='temperature'):
+        kl_div_loss(STUDENT, TEACHER, temperature=-1)
+    with pytest.raises(ValueError, match=r'\(3, 4\).*\(3, 5\)'):
+        kl_div_loss(torch.zeros(3, 4), torch.zeros(3, 5))
+    with pytest.raises(ValueError, match='must contain "loss"'):
+        KLDivLoss(loss_name='kd')
+    with pytest.raises(ValueError, match='reduction'):
+        KLDivLoss(reduction='max')
