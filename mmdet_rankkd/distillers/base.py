@@ -14,6 +14,15 @@ from .teacher import Teacher, teacher_from
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
 
 
+def _own_or_students(module: nn.Module, own: Callable, name: str) -> Any:
+    try:
+        return own(name)
+    except AttributeError:
+        if name == 'student':
+            raise
+        return getattr(module.student, name)
+
+
 class DistillDataPreprocessor(nn.Module):
     """The student's data preprocessor, plus the teacher's view in training.
 
@@ -27,6 +36,10 @@ class DistillDataPreprocessor(nn.Module):
         super().__init__()
         self.student = student
         self.teacher_inputs = teacher_inputs
+
+    def __getattr__(self, name: str) -> Any:
+        """``device``, ``mean``, ``std``, ...: those of the student's."""
+        return _own_or_students(self, super().__getattr__, name)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """As ``BaseDataPreprocessor.forward``; may add ``teacher_inputs``."""
@@ -86,12 +99,7 @@ class BaseDistiller(BaseModel):
 
     def __getattr__(self, name: str) -> Any:
         """Look up on the student what the distiller does not have."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == 'student':
-                raise
-            return getattr(self.student, name)
+        return _own_or_students(self, super().__getattr__, name)
 
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any

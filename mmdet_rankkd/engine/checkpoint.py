@@ -17,12 +17,24 @@ except ImportError:  # NumPy 1
 DISTILLER_PREFIX = 'distiller.'
 
 
+def _history_statistic(owner: type, name: str) -> Any:
+    """Stands in for ``getattr`` where a checkpoint asks for it.
+
+    MMEngine's ``HistoryBuffer`` is pickled with references to its own
+    methods; nothing else may be looked up.
+    """
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is refused')
+
+
 def safe_globals() -> List[Any]:
     """The harmless types that MMEngine puts into its checkpoints."""
     dtypes = {type(np.dtype(t)) for t in
               ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')}
     return [
         HistoryBuffer,
+        (_history_statistic, 'builtins.getattr'),
         multiarray._reconstruct,
         multiarray.scalar,
         np.ndarray,
