@@ -17,8 +17,12 @@ env-openmmlab:   ## make .venv-openmmlab if missing or out of date
 demo: env        ## train and compare on handwritten digits, write a report
 	@$(VENV)/bin/python tools/demo.py
 
-demo-teacher: env  ## train the demo's teacher anew
-	@$(VENV)/bin/python tools/demo_teacher.py
+TEACHER := faster-rcnn_r50-quarter_fpn_digits
+demo-teacher: env  ## train the demo's teacher anew (about 25 minutes)
+	@$(VENV)/bin/python tools/train.py configs/digits/$(TEACHER).py \
+		--cfg-options randomness.seed=0
+	@$(VENV)/bin/python tools/export_student.py --half --force \
+		work_dirs/$(TEACHER)/epoch_12.pth configs/digits/$(TEACHER).pth
 
 test: env        ## run the tests on the onedl stack
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

@@ -1,7 +1,4 @@
-_base_ = [
-    './faster-rcnn_mobilenet-v2-half_fpn_digits.py',
-    '../_base_/teachers/faster-rcnn_r50-quarter_digits.py',
-]
+_base_ = './faster-rcnn_mobilenet-v2-half_fpn_digits.py'
 model = dict(
     _delete_=True,
     type='mmdet_rankkd.DistillDetector',

@@ -31,7 +31,7 @@ COLORS = {
     'white': (245, 245, 245),
 }
 CLASSES = tuple(f'{color} {digit}' for digit in range(10) for color in COLORS)
-IMAGE_SIZE = 96
+IMAGE_SIZE = 64
 SPLITS = {'train': 2000, 'val': 300}
 #: SHA-256 over the pixels and annotations of the set of the default size.
 DIGEST = ''

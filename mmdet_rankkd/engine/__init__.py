@@ -1,3 +1,4 @@
 from .checkpoint import read_checkpoint
+from .tau_hook import TauHook
 
-__all__ = ['read_checkpoint']
+__all__ = ['TauHook', 'read_checkpoint']

@@ -1,5 +1,5 @@
 # The embedded set of handwritten digits; `mmdet_rankkd.datasets.make_digits`
-# makes it. 96 x 96 pixels, 80 classes.
+# makes it. 64 x 64 pixels, 80 classes.
 dataset_type = 'mmdet_rankkd.DigitsDataset'
 data_root = 'data/digits/'
 train_pipeline = [
@@ -10,7 +10,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     # Changes nothing; sets the scale_factor that the RoI head asks for.
-    dict(type='mmdet.Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='mmdet.Resize', scale=(64, 64), keep_ratio=True),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(
         type='mmdet.PackDetInputs',

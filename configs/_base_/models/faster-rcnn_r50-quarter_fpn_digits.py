@@ -1,5 +1,5 @@
 # Faster R-CNN with FPN, ResNet-50 in depth and a quarter of it in width, for
-# images of 96 pixels on a CPU: few proposals, few RoIs, one sample per RoI
+# images of 64 pixels on a CPU: few proposals, few RoIs, one sample per RoI
 # bin (RoIAlign would else be three quarters of a training step).
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -17,13 +17,13 @@ model = dict(
         in_channels=64,
         feat_channels=64,
         anchor_generator=dict(
-            scales=[4], ratios=[1.0, 1.7], strides=[4, 8, 16, 32]),
+            scales=[3], ratios=[1.0, 1.7], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(
             roi_layer=dict(output_size=5, sampling_ratio=1),
             out_channels=64,
-            finest_scale=24,
+            finest_scale=16,
             featmap_strides=[4, 8, 16, 32],
         ),
         bbox_head=dict(
@@ -31,8 +31,8 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
-        rpn_proposal=dict(nms_pre=100, max_per_img=100),
+        rpn_proposal=dict(nms_pre=60, max_per_img=60),
         rcnn=dict(sampler=dict(num=32)),
     ),
-    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50)),
+    test_cfg=dict(rpn=dict(nms_pre=60, max_per_img=50)),
 )

@@ -1,0 +1,79 @@
+"""Is this teacher what its config says, and is it any good on this data?"""
+
+from typing import Any, Dict
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmdet_rankkd.distillers.teacher import (
+    Teacher,
+    build_model,
+    compare_classes,
+    load_config,
+    teacher_from,
+)
+from mmdet_rankkd.engine.checkpoint import (
+    checkpoint_classes,
+    first_few,
+    load_weights,
+    read_checkpoint,
+)
+
+
+def check_teacher(cfg: Config) -> Dict[str, Any]:
+    """Build the teacher of a distillation config and evaluate it once.
+
+    The validation set, its pipeline and its evaluator are those of the
+    config; normalisation and padding are the teacher's own.
+
+    Args:
+        cfg (Config): A config with a ``model.teacher``.
+
+    Returns:
+        dict: ``weights`` found, ``unused`` entries of the checkpoint,
+        ``parameters``, and the metrics of the evaluator.
+
+    Raises:
+        FileNotFoundError, ValueError: As in training, see :class:`Teacher`.
+    """
+    if 'teacher' not in cfg.model:
+        raise ValueError('the config has no model.teacher')
+    teacher = teacher_from(cfg.model.teacher)
+    checkpoint = read_checkpoint(teacher.checkpoint, teacher.trust_checkpoint)
+    teacher_cfg = load_config(teacher.config)
+    model = build_model(teacher_cfg)
+    unused = load_weights(
+        model, checkpoint['state_dict'],
+        f'teacher checkpoint {teacher.checkpoint!r}')
+    facts: Dict[str, Any] = dict(
+        teacher=type(model).__name__,
+        parameters=sum(p.numel() for p in model.parameters()),
+        weights=f'all {len(model.state_dict())} found',
+        unused=first_few(unused) if unused else 'none',
+    )
+    cfg = cfg.copy()
+    cfg.model = teacher_cfg.model
+    cfg.custom_hooks = []
+    cfg.load_from, cfg.resume = None, False
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    runner = Runner.from_cfg(cfg)
+    runner.model.load_state_dict(model.state_dict())
+    runner.model.requires_grad_(False)
+    check_names(runner, checkpoint, teacher)
+    with torch.no_grad():
+        facts.update(runner.test())
+    return facts
+
+
+def check_names(
+    runner: Runner, checkpoint: Dict[str, Any], teacher: Teacher
+) -> None:
+    """Compare class names of checkpoint and test set."""
+    theirs = checkpoint_classes(checkpoint)
+    if theirs is None or not teacher.check_classes:
+        return
+    loader = runner.build_dataloader(runner._test_dataloader)
+    runner._test_loop['dataloader'] = loader
+    compare_classes(list(loader.dataset.metainfo['classes']), list(theirs))

@@ -1,0 +1,292 @@
+"""The demo: teacher, student alone and distilled, compared on the digits."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from mmengine.config import Config
+
+import mmdet_rankkd
+from mmdet_rankkd.datasets import make_digits
+
+from .scalars import read_scalars, train_curve, val_curve
+
+PACKAGE = Path(mmdet_rankkd.__file__).parent / '.mim'
+CONFIGS = PACKAGE / 'configs/digits'
+TEACHER = 'faster-rcnn_r50-quarter_fpn_digits'
+METHODS = {
+    'alone': ('student alone', 'faster-rcnn_mobilenet-v2-half_fpn_digits'),
+    'kd': ('KD', 'kd_r50-quarter_mobilenet-v2-half_digits'),
+    'rank': ('ranking', 'rank_r50-quarter_mobilenet-v2-half_digits'),
+    'kd+rank': ('KD + ranking', 'rankkd_r50-quarter_mobilenet-v2-half_digits'),
+}
+#: Table 5 of the paper: COCO, ResNet-50 to MobileNetV2 (AP, AP50, AP75).
+PAPER = [
+    ('KD', 30.13, 50.28, 31.35),
+    ('FitNet', 30.20, 49.80, 31.69),
+    ('FGFI', 31.16, 50.68, 32.92),
+    ('CTKD', 31.39, 52.34, 31.35),
+    ('KD + ranking', 31.99, 53.80, 33.37),
+]
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+
+
+@dataclass
+class Run:
+    """One training, or the test of the teacher, in a process of its own."""
+
+    label: str
+    config: Path
+    work_dir: Path
+    command: List[str]
+    seed: Optional[int] = None
+    process: Optional[subprocess.Popen] = None
+    cpu_minutes: float = 0.0
+    result: Dict[str, Any] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start it with one thread: more do not make these nets faster."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        env = dict(os.environ, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+        with open(self.work_dir / 'output.log', 'w') as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=subprocess.STDOUT, env=env)
+
+    def poll(self) -> bool:
+        """Whether it is over; raises if it failed."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid == 0:
+                return False
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_minutes = (usage.ru_utime + usage.ru_stime) / 60
+        if self.process.returncode:
+            log = self.work_dir / 'output.log'
+            tail = log.read_text(errors='replace').splitlines()[-15:]
+            raise RuntimeError(
+                f'"{self.label}" failed, see {log}\n' + '\n'.join(tail))
+        return True
+
+    def progress(self) -> str:
+        """Iteration and newest AP, for the progress line."""
+        entries = read_scalars(self.work_dir)
+        steps = [e['step'] for e in entries if 'lr' in e]
+        aps = val_curve(entries, 'coco/bbox_mAP')
+        ap = f' AP {aps[-1][1]:.3f}' if aps else ''
+        return f'{self.label}: {steps[-1] if steps else 0:.0f}{ap}'
+
+
+def plan(
+    methods: Sequence[str], seeds: Sequence[int], out: Path,
+    options: Sequence[str],
+) -> List[Run]:
+    """The teacher's test and every method with every seed."""
+    config = CONFIGS / f'{TEACHER}.py'
+    work_dir = out / 'teacher'
+    runs = [Run('teacher', config, work_dir, [
+        sys.executable, str(PACKAGE / 'tools/test.py'), str(config),
+        str(CONFIGS / f'{TEACHER}.pth'), '--work-dir', str(work_dir)])]
+    for seed in seeds:
+        for method in methods:
+            label, name = METHODS[method]
+            config = CONFIGS / f'{name}.py'
+            work_dir = out / f'{method.replace("+", "-")}_seed{seed}'
+            runs.append(Run(label, config, work_dir, [
+                sys.executable, str(PACKAGE / 'tools/train.py'), str(config),
+                '--work-dir', str(work_dir), '--cfg-options',
+                f'randomness.seed={seed}', 'default_hooks.logger.interval=25',
+                'default_hooks.checkpoint.max_keep_ckpts=1', *options,
+            ], seed))
+    return runs
+
+
+def run_all(runs: List[Run], workers: int) -> None:
+    """Run them, so many at a time, with a line of progress."""
+    waiting, running = list(runs), []
+    start, shown = time.time(), 0.0
+    tty = sys.stdout.isatty()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                run = waiting.pop(0)
+                run.start()
+                running.append(run)
+            for run in list(running):
+                if run.poll():
+                    running.remove(run)
+            if time.time() - shown > (2 if tty else 30):
+                shown = time.time()
+                minutes = (shown - start) / 60
+                line = ' | '.join(r.progress() for r in running)
+                print(f'  {minutes:4.1f} min  {line}'[:150],
+                      end='\033[K\r' if tty else '\n', flush=True)
+            time.sleep(0.5)
+    finally:
+        for run in running:
+            if run.process and run.process.returncode is None:
+                run.process.terminate()
+    if tty:
+        print('\033[K', end='')
+
+
+def collect(run: Run) -> None:
+    """Fill ``run.result`` from the logs."""
+    entries = read_scalars(run.work_dir)
+    if run.seed is None:
+        test = [e for e in entries if 'coco/bbox_mAP' in e][-1]
+        run.result = {k: test[f'coco/{k}'] for k in METRICS}
+        run.result['tau'] = 1.0
+        return
+    run.result = {
+        k: val_curve(entries, f'coco/{k}')[-1][1] for k in METRICS}
+    run.result['tau'] = val_curve(entries, 'kendall_tau')[-1][1]
+    run.result['curves'] = dict(
+        ap=val_curve(entries, 'coco/bbox_mAP'),
+        tau=val_curve(entries, 'kendall_tau'),
+        loss=train_curve(entries, 'loss'),
+        loss_cls=train_curve(entries, 'loss_cls'),
+        loss_kd=train_curve(entries, 'loss_kd'),
+        loss_rank=train_curve(entries, 'loss_rank'),
+        train_tau=train_curve(entries, 'kendall_tau'),
+    )
+
+
+def count_parameters(config: Path) -> float:
+    """Parameters, in millions, of the detector that a config would ship."""
+    from mmdet_rankkd.distillers.teacher import build_model
+    from mmdet_rankkd.engine.export import student_config
+
+    model = build_model(student_config(Config.fromfile(config)))
+    return sum(p.numel() for p in model.parameters()) / 1e6
+
+
+def table_rows(runs: List[Run]) -> List[List[str]]:
+    """The cells of the result table, header first."""
+    rows = [['', 'AP', 'AP50', 'AP75', 'tau', 'params (M)', 'CPU min']]
+    for run in runs:
+        name = run.label
+        if run.seed is not None and sum(
+                r.label == run.label for r in runs) > 1:
+            name += f', seed {run.seed}'
+        rows.append([
+            name,
+            *(f'{100 * run.result[k]:.1f}' for k in METRICS),
+            f'{run.result["tau"]:.3f}' if run.seed is not None else '-',
+            f'{count_parameters(run.config):.2f}',
+            f'{run.cpu_minutes:.1f}' if run.seed is not None else 'shipped',
+        ])
+    return rows
+
+
+def paper_rows() -> List[List[str]]:
+    """Table 5 of the paper in the form of :func:`table_rows`."""
+    return [['paper, Table 5 (COCO)', 'AP', 'AP50', 'AP75']] + [
+        [name, *(f'{x:.2f}' for x in figures)] for name, *figures in PAPER]
+
+
+def format_table(rows: List[List[str]]) -> str:
+    """Left-aligned names, right-aligned figures."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    lines = [
+        '  '.join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths)))
+        for row in rows
+    ]
+    lines.insert(1, '-' * len(lines[0]))
+    return '\n'.join('  ' + line for line in lines)
+
+
+def verdict(runs: List[Run]) -> str:
+    """What the run shows, in words that claim no more than that."""
+    seeds = sorted({r.seed for r in runs if r.seed is not None})
+    lines = []
+    for label in dict.fromkeys(r.label for r in runs if r.seed is not None):
+        if label == METHODS['alone'][0]:
+            continue
+        gains = []
+        for seed in seeds:
+            by_label = {r.label: r for r in runs if r.seed == seed}
+            alone = by_label.get(METHODS['alone'][0])
+            if alone:
+                gains.append(100 * (by_label[label].result['bbox_mAP']
+                                    - alone.result['bbox_mAP']))
+        if gains:
+            lines.append(f'{label} against the student alone: ' + ', '.join(
+                f'{g:+.1f} AP' for g in gains))
+    count = 'one seed' if len(seeds) == 1 else f'{len(seeds)} seeds'
+    lines.append(
+        f'That is {count} of a small set, where runs differ by several AP '
+        'from seed to seed: a working example, not evidence for a method.')
+    return '\n'.join(lines)
+
+
+def run_demo(
+    methods: Sequence[str] = ('alone', 'kd', 'kd+rank'),
+    seeds: Sequence[int] = (0,),
+    out: str = 'work_dirs/demo',
+    options: Sequence[str] = (),
+    workers: Optional[int] = None,
+) -> Path:
+    """Make the data, train, compare, and write the report.
+
+    Args:
+        methods (Sequence[str]): Of ``METHODS``.
+        seeds (Sequence[int]): Every method runs with each of them.
+        out (str): Folder of logs, checkpoints and the report; what an
+            earlier demo left there is replaced.
+        options (Sequence[str]): ``KEY=VALUE`` overrides for the trainings.
+        workers (int, optional): Trainings at a time; one thread each. By
+            default all, up to twice the number of cores.
+
+    Returns:
+        Path: The report.
+    """
+    from .report import write_report
+
+    start = time.time()
+    folder = Path(out)
+    print('data: 80 classes of handwritten digits', flush=True)
+    make_digits('data/digits')
+    runs = plan(methods, seeds, folder, options)
+    workers = workers or min(len(runs), 2 * (os.cpu_count() or 1))
+    print(f'training: {len(runs) - 1} students, and the test of the teacher',
+          flush=True)
+    for run in runs:
+        clear(run.work_dir)
+    run_all(runs, workers)
+    for run in runs:
+        collect(run)
+    rows = table_rows(runs)
+    print('\n' + format_table(rows) + '\n')
+    print(format_table(paper_rows()) + '\n')
+    print(verdict(runs) + '\n')
+    report = write_report(runs, rows, folder / 'report.html')
+    minutes = (time.time() - start) / 60
+    print(f'report: {report}   ({minutes:.1f} min in all)')
+    print('checkpoints: ' + ', '.join(
+        str(r.work_dir) for r in runs if r.seed is not None))
+    (folder / 'results.json').write_text(json.dumps(
+        [dict(label=r.label, seed=r.seed, cpu_minutes=r.cpu_minutes,
+              **r.result) for r in runs], indent=1))
+    return report
+
+
+def clear(work_dir: Path) -> None:
+    """Remove logs and checkpoints of an earlier demo, and only those."""
+    import shutil
+
+    if (work_dir / 'output.log').is_file():
+        shutil.rmtree(work_dir)
+    elif work_dir.exists() and any(work_dir.iterdir()):
+        raise FileExistsError(
+            f'{work_dir} is not of an earlier demo; move it away or choose '
+            'another folder with --out')
+
+

@@ -1,0 +1,101 @@
+"""Kendall's tau between a student and a teacher, on the validation set."""
+
+from typing import Any, Optional, Sequence, Union
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from mmdet_rankkd.registry import HOOKS
+
+
+@HOOKS.register_module()
+class TauHook(Hook):
+    """Log tau between student and teacher after each validation and test.
+
+    Both score the ground-truth boxes of the images; the mean over boxes of
+    the exact tau of their class logits is logged as ``kendall_tau``. Unlike
+    the figure that distillation logs in training, it is there for a student
+    that trains alone too, and is taken on images held out.
+
+    For detectors whose RoI head is a ``StandardRoIHead``.
+
+    Args:
+        teacher (dict): As for :class:`mmdet_rankkd.DistillDetector`.
+        logits (dict, optional): The logit hook, ``RoILogits`` by default.
+    """
+
+    def __init__(self, teacher: dict, logits: Optional[dict] = None) -> None:
+        # Imported late: the distillers depend on this package.
+        from mmdet_rankkd.distillers.teacher import teacher_from
+        from mmdet_rankkd.registry import MODELS
+
+        self.teacher = teacher_from(teacher)
+        self.logits: Any = MODELS.build(
+            logits or dict(type='mmdet_rankkd.RoILogits'))
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        """Log ``val/kendall_tau``."""
+        self._log(runner, runner.val_dataloader, 'val')
+
+    def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
+        """Log ``test/kendall_tau``."""
+        self._log(runner, runner.test_dataloader, 'test')
+
+    def _log(self, runner: Any, loader: Any, name: str) -> None:
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        tau = self.measure(model, loader)
+        runner.message_hub.update_scalar(f'{name}/kendall_tau', tau)
+        runner.logger.info(f'kendall_tau to the teacher, {name}: {tau:.4f}')
+
+    @torch.no_grad()
+    def measure(self, model: nn.Module, loader: Any) -> float:
+        """Mean tau over the ground-truth boxes of a data loader."""
+        from mmdet_rankkd.losses import kendall_tau
+
+        student = getattr(model, 'student', model)
+        teacher = self.teacher.build(
+            student, lambda teacher: self.logits.check(student, teacher))
+        was_training = student.training
+        student.eval()
+        total = torch.zeros(2, dtype=torch.float64)
+        for data in loader:
+            rois = ground_truth_rois(data['data_samples'])
+            logits = [
+                box_logits(m, data, rois) for m in (student, teacher)]
+            taus = kendall_tau(*logits)
+            total += torch.stack(
+                [taus.sum(), torch.tensor(float(len(taus)))]).cpu().double()
+        student.train(was_training)
+        all_reduce(total, 'sum')
+        return (total[0] / total[1].clamp(min=1)).item()
+
+
+def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
+    """Ground-truth boxes as RoIs, (N, 5), in pixels of the network's input.
+
+    In test pipelines annotations are loaded after the resize and are in
+    pixels of the original image.
+    """
+    rois = []
+    for index, sample in enumerate(samples):
+        boxes = sample.gt_instances.bboxes
+        boxes = getattr(boxes, 'tensor', boxes)
+        width, height = sample.scale_factor
+        boxes = boxes * boxes.new_tensor([width, height, width, height])
+        rois.append(torch.cat(
+            [boxes.new_full((len(boxes), 1), index), boxes], 1))
+    return torch.cat(rois)
+
+
+def box_logits(
+    model: nn.Module, data: Union[dict, Any], rois: Tensor
+) -> Tensor:
+    """Class logits of given boxes by a detector, on its own preprocessing."""
+    images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
+    features = model.extract_feat(images)
+    return model.roi_head._bbox_forward(
+        features, rois.to(images))['cls_score']
