@@ -108,8 +108,8 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp('project')
     write_coco_set(folder / 'data')
     for name, model in (
-        ('student', 'faster-rcnn_mobilenet-v2-half_fpn_digits'),
-        ('teacher', 'faster-rcnn_r50-quarter_fpn_digits'),
+        ('student', 'faster-rcnn_mobilenet-v2-half_fpn'),
+        ('teacher', 'faster-rcnn_r50-quarter_fpn'),
     ):
         (folder / f'{name}.py').write_text(USER_DATA.format(
             root=ROOT, model=model, data=folder / 'data'))

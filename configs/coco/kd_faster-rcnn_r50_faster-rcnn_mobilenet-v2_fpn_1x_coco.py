@@ -1,6 +1,6 @@
 _base_ = [
     './faster-rcnn_mobilenet-v2_fpn_1x_coco.py',
-    '../_base_/teachers/faster-rcnn_r50-caffe_coco.py',
+    '../_base_/teachers/teacher_r50-caffe_coco.py',
 ]
 model = dict(
     _delete_=True,

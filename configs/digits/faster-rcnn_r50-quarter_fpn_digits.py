@@ -1,8 +1,8 @@
 # The teacher of the digits set, trained for longer than its students.
 _base_ = [
-    '../_base_/models/faster-rcnn_r50-quarter_fpn_digits.py',
-    '../_base_/datasets/digits.py',
-    '../_base_/schedules/digits.py',
+    '../_base_/models/faster-rcnn_r50-quarter_fpn.py',
+    '../_base_/datasets/digits_detection.py',
+    '../_base_/schedules/digits_3e.py',
     'mmdet::_base_/default_runtime.py',
 ]
 model = dict(

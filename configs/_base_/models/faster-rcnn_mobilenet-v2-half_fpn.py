@@ -1,6 +1,6 @@
 # The student of the digits set: half-width MobileNetV2, the rest as the
 # teacher.
-_base_ = './faster-rcnn_r50-quarter_fpn_digits.py'
+_base_ = './faster-rcnn_r50-quarter_fpn.py'
 model = dict(
     backbone=dict(
         _delete_=True,

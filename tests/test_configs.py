@@ -1,0 +1,129 @@
+"""Every config is read, dumped, read again, and built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+
+from mmdet_rankkd.distillers import DistillDetector
+
+from .conftest import ROOT, build
+
+CONFIGS = sorted(
+    p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
+COCO = [p for p in CONFIGS if p.parent.name == 'coco']
+METHODS = {
+    'kd': ['mmdet_rankkd.KLDivLoss'],
+    'rank': ['mmdet_rankkd.KendallRankLoss'],
+    'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
+}
+
+
+def name_of(path):
+    return path.stem
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name_of)
+def test_round_trip_and_build(path, tmp_path):
+    cfg = Config.fromfile(path)
+    cfg.dump(tmp_path / 'dumped.py')
+    again = Config.fromfile(tmp_path / 'dumped.py')
+    assert again.to_dict() == cfg.to_dict()
+    model = build(cfg.model)
+    method = path.stem.split('_')[0]
+    if method in METHODS:
+        assert isinstance(model, DistillDetector)
+        assert [x['type'] for x in cfg.model.losses] == METHODS[method]
+        assert type(model.student.backbone).__name__ == 'MobileNetV2'
+        assert model.teacher.model is None
+    else:
+        assert type(model).__name__ == 'FasterRCNN'
+    assert 'base_batch_size' in cfg.auto_scale_lr
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in CONFIGS if p.stem.split('_')[0] in METHODS],
+    ids=name_of)
+def test_fifteen_lines_beyond_base(path):
+    lines = path.read_text().splitlines()
+    end = next(i for i, x in enumerate(lines) if x.startswith('model'))
+    assert len([x for x in lines[end:] if x.strip()]) <= 15
+
+
+def test_basenames_are_unique():
+    # mim looks configs up by basename.
+    names = [p.name for p in (ROOT / 'configs').rglob('*.py')]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize('path', COCO, ids=name_of)
+def test_coco_recipe(path):
+    cfg = Config.fromfile(path)
+    assert cfg.val_evaluator.classwise
+    if path.stem.startswith('teacher'):
+        return
+    student = cfg.model.get('student', cfg.model)
+    assert student.backbone.out_indices == (1, 2, 4, 6)
+    assert student.backbone.norm_eval
+    assert not student.backbone.norm_cfg.requires_grad
+    assert student.neck.in_channels == [24, 32, 96, 320]
+    if '180k' in path.stem:
+        assert cfg.train_cfg.max_iters == 180000
+        assert cfg.optim_wrapper.optimizer.lr == 0.01
+        assert cfg.auto_scale_lr.base_batch_size == 8
+        assert cfg.param_scheduler[1].milestones == [120000, 160000]
+    else:
+        assert cfg.train_cfg.max_epochs == 12
+
+
+def test_student_channels_and_frozen_norm():
+    cfg = Config.fromfile(
+        ROOT / 'configs/coco/faster-rcnn_mobilenet-v2_fpn_1x_coco.py')
+    cfg.model.backbone.init_cfg = None
+    backbone = build(cfg.model).backbone
+    backbone.train()
+    outs = backbone(torch.zeros(1, 3, 64, 64))
+    assert [(x.shape[1], 64 // x.shape[2]) for x in outs] == [
+        (24, 4), (32, 8), (96, 16), (320, 32)]
+    norms = [m for m in backbone.modules()
+             if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not any(m.training for m in norms)
+    assert not any(p.requires_grad for m in norms for p in m.parameters())
+
+
+def test_teacher_of_the_coco_configs():
+    cfg = Config.fromfile(
+        ROOT / 'configs/coco/'
+        'kd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_180k_coco.py')
+    from mmdet_rankkd.distillers.teacher import build_model, load_config
+
+    teacher = build_model(load_config(cfg.model.teacher.config))
+    assert teacher.backbone.depth == 50
+    mean = teacher.data_preprocessor.mean.flatten().tolist()
+    assert mean == pytest.approx([103.53, 116.28, 123.675])
+    assert cfg.model.teacher.checkpoint.startswith('https://')
+
+
+def test_model_index_and_metafiles():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    names = set()
+    for metafile in index['Import']:
+        content = yaml.safe_load((ROOT / metafile).read_text())
+        collections = {c['Name'] for c in content['Collections']}
+        for model in content['Models']:
+            config = ROOT / model['Config']
+            assert config.is_file()
+            assert model['Name'] == config.stem
+            assert model['In Collection'] in collections
+            names.add(config)
+    assert names == set(CONFIGS)
+
+
+def test_readmes_name_every_config():
+    for path in CONFIGS:
+        readme = (path.parent / 'README.md').read_text()
+        assert path.stem in readme, path.stem
+    assert Path(ROOT / 'mmdet_rankkd/.mim/configs').resolve() == (
+        ROOT / 'configs')
