@@ -9,7 +9,8 @@ from setuptools import find_packages, setup
 
 root = Path(__file__).parent
 version = re.search(
-    r"'(.+)'", (root / 'mmdet_rankkd/version.py').read_text()).group(1)
+    r"'(.+)'", (root / 'mmdet_rankkd/version.py').read_text()
+).group(1)
 
 setup(
     name='mmdet_rankkd',
@@ -25,14 +26,26 @@ setup(
     # Neither mmengine, mmcv and mmdet nor their onedl-* builds are named:
     # either family may be installed, and pip must not put one over the other.
     install_requires=[
-        'torch>=2.0', 'numpy', 'pycocotools', 'scipy', 'matplotlib', 'tqdm'],
+        'torch>=2.0',
+        'numpy',
+        'pycocotools',
+        'scipy',
+        'matplotlib',
+        'tqdm',
+    ],
     extras_require={
         'onedl': [
-            'onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4',
-            'onedl-mmdetection>=3.5.1,<3.6'],
+            'onedl-mmengine>=0.10.12,<0.11',
+            'onedl-mmcv>=2.3.6,<2.4',
+            'onedl-mmdetection>=3.5.1,<3.6',
+        ],
         'openmmlab': [
-            'mmengine>=0.10.7,<0.11', 'mmcv>=2.1.0,<2.2.0',
-            'mmdet>=3.3.0,<3.4', 'numpy<2', 'setuptools<81'],
+            'mmengine>=0.10.7,<0.11',
+            'mmcv>=2.1.0,<2.2.0',
+            'mmdet>=3.3.0,<3.4',
+            'numpy<2',
+            'setuptools<81',
+        ],
         'demo': ['scikit-learn'],
     },
     classifiers=[

@@ -30,15 +30,20 @@ def warn_about_versions() -> None:
         try:
             version = importlib.import_module(name).__version__
         except ImportError as error:
-            warnings.warn(f'mmdet_rankkd: {name} does not import ({error})',
-                          stacklevel=3)
+            warnings.warn(
+                f'mmdet_rankkd: {name} does not import ({error})', stacklevel=3
+            )
             continue
         except AssertionError as error:  # mmdet's own check of mmcv
-            warnings.warn(f'mmdet_rankkd: {name} refuses to import: {error}',
-                          stacklevel=3)
+            warnings.warn(
+                f'mmdet_rankkd: {name} refuses to import: {error}',
+                stacklevel=3,
+            )
             continue
-        if not digit_version(low) <= digit_version(version) < digit_version(
-            high
+        if (
+            not digit_version(low)
+            <= digit_version(version)
+            < digit_version(high)
         ):
             warnings.warn(
                 f'mmdet_rankkd is tested with {name} >= {low}, < {high}; '

@@ -16,7 +16,8 @@ import mmdet_rankkd  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_SAMPLE = Path(
-    os.environ.get('TINY_COCO', ROOT.parent / 'shared/data/tiny_coco'))
+    os.environ.get('TINY_COCO', ROOT.parent / 'shared/data/tiny_coco')
+)
 CLASSES = ('bolt', 'nut', 'washer')
 TINTS = ((60, 60, 230), (60, 220, 60), (230, 60, 60))
 torch.set_num_threads(1)
@@ -89,17 +90,37 @@ def write_coco_set(folder, count=6):
         for label in rng.randint(0, 3, 2):
             w, h = rng.randint(16, 32, 2)
             x, y = rng.randint(0, width - w), rng.randint(0, height - h)
-            pixels[y:y + h, x:x + w] = TINTS[label]
-            annotations.append(dict(
-                id=len(annotations) + 1, image_id=number, iscrowd=0,
-                category_id=int(label) + 1, area=int(w * h),
-                bbox=[int(v) for v in (x, y, w, h)]))
+            pixels[y : y + h, x : x + w] = TINTS[label]
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    iscrowd=0,
+                    category_id=int(label) + 1,
+                    area=int(w * h),
+                    bbox=[int(v) for v in (x, y, w, h)],
+                )
+            )
         cv2.imwrite(str(folder / f'img/{number}.png'), pixels)
-        images.append(dict(
-            id=number, file_name=f'{number}.png', width=width, height=height))
-    (folder / 'train.json').write_text(json.dumps(dict(
-        images=images, annotations=annotations,
-        categories=[dict(id=i + 1, name=n) for i, n in enumerate(CLASSES)])))
+        images.append(
+            dict(
+                id=number,
+                file_name=f'{number}.png',
+                width=width,
+                height=height,
+            )
+        )
+    (folder / 'train.json').write_text(
+        json.dumps(
+            dict(
+                images=images,
+                annotations=annotations,
+                categories=[
+                    dict(id=i + 1, name=n) for i, n in enumerate(CLASSES)
+                ],
+            )
+        )
+    )
 
 
 @pytest.fixture(scope='session')
@@ -111,8 +132,9 @@ def project(tmp_path_factory):
         ('student', 'faster-rcnn_mobilenet-v2-half_fpn'),
         ('teacher', 'faster-rcnn_r50-quarter_fpn'),
     ):
-        (folder / f'{name}.py').write_text(USER_DATA.format(
-            root=ROOT, model=model, data=folder / 'data'))
+        (folder / f'{name}.py').write_text(
+            USER_DATA.format(root=ROOT, model=model, data=folder / 'data')
+        )
     (folder / 'distill.py').write_text(USER_DISTILL.format(folder=folder))
     save_teacher(folder / 'teacher.py', folder / 'teacher.pth')
     return folder
@@ -166,16 +188,29 @@ def raw_batch(count=2, seed=0, sizes=((72, 96), (96, 64))):
     inputs, samples = [], []
     for index in range(count):
         height, width = sizes[index % len(sizes)]
-        inputs.append(torch.randint(
-            0, 256, (3, height, width), generator=generator,
-            dtype=torch.uint8))
-        sample = DetDataSample(metainfo=dict(
-            img_id=index, img_shape=(height, width),
-            ori_shape=(height, width), scale_factor=(1.0, 1.0)))
+        inputs.append(
+            torch.randint(
+                0,
+                256,
+                (3, height, width),
+                generator=generator,
+                dtype=torch.uint8,
+            )
+        )
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=index,
+                img_shape=(height, width),
+                ori_shape=(height, width),
+                scale_factor=(1.0, 1.0),
+            )
+        )
         sample.gt_instances = InstanceData(
             bboxes=torch.tensor([[4.0, 6, 40, 50], [30, 20, 60, 60]]),
-            labels=torch.tensor([0, 2]))
+            labels=torch.tensor([0, 2]),
+        )
         sample.ignored_instances = InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long()
+        )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)

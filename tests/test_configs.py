@@ -12,7 +12,8 @@ from mmdet_rankkd.distillers import DistillDetector
 from .conftest import ROOT, build
 
 CONFIGS = sorted(
-    p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
+    p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_'
+)
 COCO = [p for p in CONFIGS if p.parent.name == 'coco']
 METHODS = {
     'kd': ['mmdet_rankkd.KLDivLoss'],
@@ -44,8 +45,10 @@ def test_round_trip_and_build(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'path', [p for p in CONFIGS if p.stem.split('_')[0] in METHODS],
-    ids=name_of)
+    'path',
+    [p for p in CONFIGS if p.stem.split('_')[0] in METHODS],
+    ids=name_of,
+)
 def test_fifteen_lines_beyond_base(path):
     lines = path.read_text().splitlines()
     end = next(i for i, x in enumerate(lines) if x.startswith('model'))
@@ -80,15 +83,21 @@ def test_coco_recipe(path):
 
 def test_student_channels_and_frozen_norm():
     cfg = Config.fromfile(
-        ROOT / 'configs/coco/faster-rcnn_mobilenet-v2_fpn_1x_coco.py')
+        ROOT / 'configs/coco/faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
+    )
     cfg.model.backbone.init_cfg = None
     backbone = build(cfg.model).backbone
     backbone.train()
     outs = backbone(torch.zeros(1, 3, 64, 64))
     assert [(x.shape[1], 64 // x.shape[2]) for x in outs] == [
-        (24, 4), (32, 8), (96, 16), (320, 32)]
-    norms = [m for m in backbone.modules()
-             if isinstance(m, torch.nn.BatchNorm2d)]
+        (24, 4),
+        (32, 8),
+        (96, 16),
+        (320, 32),
+    ]
+    norms = [
+        m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)
+    ]
     assert not any(m.training for m in norms)
     assert not any(p.requires_grad for m in norms for p in m.parameters())
 
@@ -96,7 +105,8 @@ def test_student_channels_and_frozen_norm():
 def test_teacher_of_the_coco_configs():
     cfg = Config.fromfile(
         ROOT / 'configs/coco/'
-        'kd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_180k_coco.py')
+        'kd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_180k_coco.py'
+    )
     from mmdet_rankkd.distillers.teacher import build_model, load_config
 
     teacher = build_model(load_config(cfg.model.teacher.config))
@@ -126,4 +136,5 @@ def test_readmes_name_every_config():
         readme = (path.parent / 'README.md').read_text()
         assert path.stem in readme, path.stem
     assert Path(ROOT / 'mmdet_rankkd/.mim/configs').resolve() == (
-        ROOT / 'configs')
+        ROOT / 'configs'
+    )

@@ -33,7 +33,8 @@ print(os.path.dirname(mmdet_rankkd.__file__))
 
 def run(*command, **kwargs):
     done = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, **kwargs)
+        [str(c) for c in command], capture_output=True, text=True, **kwargs
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -65,55 +66,106 @@ def wheel(tmp_path_factory):
         else:
             new.write_bytes(old.read_bytes())
     out = tmp_path_factory.mktemp('wheel')
-    run(sys.executable, '-m', 'pip', 'wheel', '--no-deps',
-        '--no-build-isolation', '-w', out, source)
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'wheel',
+        '--no-deps',
+        '--no-build-isolation',
+        '-w',
+        out,
+        source,
+    )
     (path,) = out.glob('*.whl')
     return source, path
 
 
 def test_wheel_content(wheel):
     names = zipfile.ZipFile(wheel[1]).namelist()
-    mim = {n.removeprefix('mmdet_rankkd/.mim/') for n in names
-           if n.startswith('mmdet_rankkd/.mim/')}
-    assert {'model-index.yml', 'tools/train.py', 'tools/dist_train.sh',
-            'configs/coco/metafile.yml', 'configs/coco/README.md',
-            'configs/digits/faster-rcnn_r50-quarter_fpn_digits.pth',
-            'configs/_base_/recipes/coco_1x.py'} <= mim
+    mim = {
+        n.removeprefix('mmdet_rankkd/.mim/')
+        for n in names
+        if n.startswith('mmdet_rankkd/.mim/')
+    }
+    assert {
+        'model-index.yml',
+        'tools/train.py',
+        'tools/dist_train.sh',
+        'configs/coco/metafile.yml',
+        'configs/coco/README.md',
+        'configs/digits/faster-rcnn_r50-quarter_fpn_digits.pth',
+        'configs/_base_/recipes/coco_1x.py',
+    } <= mim
     tops = {n.split('/')[0] for n in names if '.dist-info' not in n}
     assert tops == {'mmdet_rankkd'}
-    metadata = zipfile.ZipFile(wheel[1]).read(next(
-        n for n in names if n.endswith('METADATA'))).decode()
-    required = [x for x in metadata.splitlines()
-                if x.startswith('Requires-Dist') and 'extra ==' not in x]
+    metadata = (
+        zipfile.ZipFile(wheel[1])
+        .read(next(n for n in names if n.endswith('METADATA')))
+        .decode()
+    )
+    required = [
+        x
+        for x in metadata.splitlines()
+        if x.startswith('Requires-Dist') and 'extra ==' not in x
+    ]
     assert not any('mm' in x for x in required)
 
 
 def test_bases_resolve_from_a_wheel(wheel, tmp_path):
     python, site = make_venv(tmp_path / 'venv')
-    run(sys.executable, '-m', 'pip', 'install', '--no-deps', '--target', site,
-        wheel[1])
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '--no-deps',
+        '--target',
+        site,
+        wheel[1],
+    )
     out = run(python, '-c', PROBE, cwd=tmp_path)
     assert out.strip().endswith(str(site / 'mmdet_rankkd'))
     for tool in ('train', 'test', 'export_student', 'check_teacher', 'demo'):
-        text = run(python, site / f'mmdet_rankkd/.mim/tools/{tool}.py', '-h',
-                   cwd=tmp_path)
+        text = run(
+            python,
+            site / f'mmdet_rankkd/.mim/tools/{tool}.py',
+            '-h',
+            cwd=tmp_path,
+        )
         # mim would add the flag itself if it were there.
         assert '--gpus' not in text
 
 
 @pytest.mark.skipif(
     mmengine_version == '0.10.7',
-    reason='mmengine 0.10.7 does not resolve bases of editable installs')
+    reason='mmengine 0.10.7 does not resolve bases of editable installs',
+)
 def test_bases_resolve_from_an_editable_install(wheel, tmp_path):
     source, _ = wheel
     python, site = make_venv(tmp_path / 'venv')
-    run(sys.executable, '-m', 'pip', 'install', '--no-deps',
-        '--no-build-isolation', '--target', site, '-e', source)
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '--no-deps',
+        '--no-build-isolation',
+        '--target',
+        site,
+        '-e',
+        source,
+    )
     out = run(python, '-c', PROBE, cwd=tmp_path)
     assert out.strip().endswith(str(source / 'mmdet_rankkd'))
 
 
 def test_bases_resolve_from_a_path(tmp_path):
-    out = run(sys.executable, '-c', PROBE, cwd=tmp_path,
-              env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    out = run(
+        sys.executable,
+        '-c',
+        PROBE,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )
     assert out.strip().endswith(str(ROOT / 'mmdet_rankkd'))

@@ -12,14 +12,20 @@ import mmdet_rankkd.registry
 from mmdet_rankkd.losses import KendallRankLoss
 
 FOREIGN = Registry(
-    'model', parent=mmengine.registry.MODELS, scope='some_project')
+    'model', parent=mmengine.registry.MODELS, scope='some_project'
+)
 CONFIG = dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=0.9)
 
 
 @pytest.mark.parametrize(
     'registry',
-    [mmengine.registry.MODELS, mmdet.registry.MODELS, FOREIGN,
-     mmdet_rankkd.registry.MODELS])
+    [
+        mmengine.registry.MODELS,
+        mmdet.registry.MODELS,
+        FOREIGN,
+        mmdet_rankkd.registry.MODELS,
+    ],
+)
 @pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'some_project'])
 def test_prefixed_types(registry, scope):
     with DefaultScope.overwrite_default_scope(scope):
@@ -35,7 +41,8 @@ def test_no_import_of_ours_is_needed():
         'assert MODELS.get("mmdet_rankkd.DistillDetector")\n'
         'assert MODELS.get("mmdet_rankkd.RoILogits")\n'
         'assert HOOKS.get("mmdet_rankkd.TauHook")\n'
-        'assert DATASETS.get("mmdet_rankkd.DigitsDataset")\n')
+        'assert DATASETS.get("mmdet_rankkd.DigitsDataset")\n'
+    )
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
@@ -45,5 +52,6 @@ def test_register_all_modules():
         'register_all_modules(init_default_scope=True)\n'
         'from mmengine.registry import DefaultScope\n'
         'scope = DefaultScope.get_current_instance().scope_name\n'
-        'assert scope == "mmdet", scope\n')
+        'assert scope == "mmdet", scope\n'
+    )
     subprocess.run([sys.executable, '-c', code], check=True)

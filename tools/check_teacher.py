@@ -16,10 +16,14 @@ def main():
     parser.add_argument('config', help='distillation config')
     parser.add_argument('--work-dir', default='work_dirs/check_teacher')
     parser.add_argument(
-        '--min-ap', type=float, default=0.01,
-        help='fail below this AP (default: 0.01)')
+        '--min-ap',
+        type=float,
+        default=0.01,
+        help='fail below this AP (default: 0.01)',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+    )
     args = parser.parse_args()
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
@@ -34,8 +38,10 @@ def main():
     ap = facts.get('coco/bbox_mAP')
     if ap is not None and ap < args.min_ap:
         parser.exit(
-            1, f'\nAP {ap} is below {args.min_ap}: this teacher has nothing '
-            'to teach. Wrong checkpoint, class order or preprocessing?\n')
+            1,
+            f'\nAP {ap} is below {args.min_ap}: this teacher has nothing '
+            'to teach. Wrong checkpoint, class order or preprocessing?\n',
+        )
 
 
 if __name__ == '__main__':

@@ -8,19 +8,28 @@ from mmdet_rankkd.analysis.demo import METHODS, run_demo
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--methods', nargs='+', choices=list(METHODS),
-        default=['alone', 'kd', 'kd+rank'])
+        '--methods',
+        nargs='+',
+        choices=list(METHODS),
+        default=['alone', 'kd', 'kd+rank'],
+    )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     parser.add_argument(
-        '--out', default='work_dirs/demo', help='logs, checkpoints, report')
+        '--out', default='work_dirs/demo', help='logs, checkpoints, report'
+    )
     parser.add_argument('--workers', type=int, help='trainings at a time')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
-        help='override settings of the trainings')
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override settings of the trainings',
+    )
     args = parser.parse_args()
     try:
-        run_demo(args.methods, args.seeds, args.out, args.cfg_options,
-                 args.workers)
+        run_demo(
+            args.methods, args.seeds, args.out, args.cfg_options, args.workers
+        )
     except (RuntimeError, FileExistsError, ValueError) as error:
         parser.exit(1, f'\n{error}\n')
 

@@ -13,16 +13,21 @@ def main():
     parser.add_argument('checkpoint', help='training checkpoint')
     parser.add_argument('out', help='file to write')
     parser.add_argument(
-        '--half', action='store_true', help='store the weights in float16')
+        '--half', action='store_true', help='store the weights in float16'
+    )
     parser.add_argument(
-        '--force', action='store_true', help='overwrite the file')
+        '--force', action='store_true', help='overwrite the file'
+    )
     parser.add_argument(
-        '--trust', action='store_true',
-        help='execute pickled code in the checkpoint')
+        '--trust',
+        action='store_true',
+        help='execute pickled code in the checkpoint',
+    )
     args = parser.parse_args()
     try:
         facts = export_student(
-            args.checkpoint, args.out, args.half, args.force, args.trust)
+            args.checkpoint, args.out, args.half, args.force, args.trust
+        )
     except (FileExistsError, FileNotFoundError, ValueError) as error:
         parser.exit(1, f'{error}\n')
     for name, value in facts.items():

@@ -12,8 +12,7 @@ model = dict(
 train_cfg = dict(max_epochs=12, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3, fused=False))
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(
         type='CosineAnnealingLR',
         begin=0,

@@ -45,8 +45,10 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     teacher_cfg = load_config(teacher.config)
     model = build_model(teacher_cfg)
     unused = load_weights(
-        model, checkpoint['state_dict'],
-        f'teacher checkpoint {teacher.checkpoint!r}')
+        model,
+        checkpoint['state_dict'],
+        f'teacher checkpoint {teacher.checkpoint!r}',
+    )
     facts: Dict[str, Any] = dict(
         teacher=type(model).__name__,
         parameters=sum(p.numel() for p in model.parameters()),

@@ -55,7 +55,8 @@ class Run:
         env = dict(os.environ, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
         with open(self.work_dir / 'output.log', 'w') as log:
             self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=subprocess.STDOUT, env=env)
+                self.command, stdout=log, stderr=subprocess.STDOUT, env=env
+            )
 
     def poll(self) -> bool:
         """Whether it is over; raises if it failed."""
@@ -70,7 +71,8 @@ class Run:
             log = self.work_dir / 'output.log'
             tail = log.read_text(errors='replace').splitlines()[-15:]
             raise RuntimeError(
-                f'"{self.label}" failed, see {log}\n' + '\n'.join(tail))
+                f'"{self.label}" failed, see {log}\n' + '\n'.join(tail)
+            )
         return True
 
     def progress(self) -> str:
@@ -83,32 +85,61 @@ class Run:
 
 
 def plan(
-    methods: Sequence[str], seeds: Sequence[int], out: Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
     options: Sequence[str],
 ) -> List[Run]:
     """The teacher's test and every method with every seed."""
     config = CONFIGS / f'{TEACHER}.py'
     work_dir = out / 'teacher'
-    runs = [Run('teacher', config, work_dir, [
-        sys.executable, str(PACKAGE / 'tools/test.py'), str(config),
-        str(CONFIGS / f'{TEACHER}.pth'), '--work-dir', str(work_dir)])]
+    runs = [
+        Run(
+            'teacher',
+            config,
+            work_dir,
+            [
+                sys.executable,
+                str(PACKAGE / 'tools/test.py'),
+                str(config),
+                str(CONFIGS / f'{TEACHER}.pth'),
+                '--work-dir',
+                str(work_dir),
+            ],
+        )
+    ]
     for seed in seeds:
         for method in methods:
             label, name = METHODS[method]
             config = CONFIGS / f'{name}.py'
             work_dir = out / f'{method.replace("+", "-")}_seed{seed}'
-            runs.append(Run(label, config, work_dir, [
-                sys.executable, str(PACKAGE / 'tools/train.py'), str(config),
-                '--work-dir', str(work_dir), '--cfg-options',
-                f'randomness.seed={seed}', 'default_hooks.logger.interval=25',
-                'default_hooks.checkpoint.max_keep_ckpts=1', *options,
-            ], seed))
+            runs.append(
+                Run(
+                    label,
+                    config,
+                    work_dir,
+                    [
+                        sys.executable,
+                        str(PACKAGE / 'tools/train.py'),
+                        str(config),
+                        '--work-dir',
+                        str(work_dir),
+                        '--cfg-options',
+                        f'randomness.seed={seed}',
+                        'default_hooks.logger.interval=25',
+                        'default_hooks.checkpoint.max_keep_ckpts=1',
+                        *options,
+                    ],
+                    seed,
+                )
+            )
     return runs
 
 
 def run_all(runs: List[Run], workers: int) -> None:
     """Run them, so many at a time, with a line of progress."""
-    waiting, running = list(runs), []
+    waiting = list(runs)
+    running: List[Run] = []
     start, shown = time.time(), 0.0
     tty = sys.stdout.isatty()
     try:
@@ -124,8 +155,11 @@ def run_all(runs: List[Run], workers: int) -> None:
                 shown = time.time()
                 minutes = (shown - start) / 60
                 line = ' | '.join(r.progress() for r in running)
-                print(f'  {minutes:4.1f} min  {line}'[:150],
-                      end='\033[K\r' if tty else '\n', flush=True)
+                print(
+                    f'  {minutes:4.1f} min  {line}'[:150],
+                    end='\033[K\r' if tty else '\n',
+                    flush=True,
+                )
             time.sleep(0.5)
     finally:
         for run in running:
@@ -143,8 +177,7 @@ def collect(run: Run) -> None:
         run.result = {k: test[f'coco/{k}'] for k in METRICS}
         run.result['tau'] = 1.0
         return
-    run.result = {
-        k: val_curve(entries, f'coco/{k}')[-1][1] for k in METRICS}
+    run.result = {k: val_curve(entries, f'coco/{k}')[-1][1] for k in METRICS}
     run.result['tau'] = val_curve(entries, 'kendall_tau')[-1][1]
     run.result['curves'] = dict(
         ap=val_curve(entries, 'coco/bbox_mAP'),
@@ -171,23 +204,30 @@ def table_rows(runs: List[Run]) -> List[List[str]]:
     rows = [['', 'AP', 'AP50', 'AP75', 'tau', 'params (M)', 'CPU min']]
     for run in runs:
         name = run.label
-        if run.seed is not None and sum(
-                r.label == run.label for r in runs) > 1:
+        if (
+            run.seed is not None
+            and sum(r.label == run.label for r in runs) > 1
+        ):
             name += f', seed {run.seed}'
-        rows.append([
-            name,
-            *(f'{100 * run.result[k]:.1f}' for k in METRICS),
-            f'{run.result["tau"]:.3f}' if run.seed is not None else '-',
-            f'{count_parameters(run.config):.2f}',
-            f'{run.cpu_minutes:.1f}' if run.seed is not None else 'shipped',
-        ])
+        rows.append(
+            [
+                name,
+                *(f'{100 * run.result[k]:.1f}' for k in METRICS),
+                f'{run.result["tau"]:.3f}' if run.seed is not None else '-',
+                f'{count_parameters(run.config):.2f}',
+                f'{run.cpu_minutes:.1f}'
+                if run.seed is not None
+                else 'shipped',
+            ]
+        )
     return rows
 
 
 def paper_rows() -> List[List[str]]:
     """Table 5 of the paper in the form of :func:`table_rows`."""
     return [['paper, Table 5 (COCO)', 'AP', 'AP50', 'AP75']] + [
-        [name, *(f'{x:.2f}' for x in figures)] for name, *figures in PAPER]
+        [name, *(f'{x:.2f}' for x in figures)] for name, *figures in PAPER
+    ]
 
 
 def format_table(rows: List[List[str]]) -> str:
@@ -196,7 +236,8 @@ def format_table(rows: List[List[str]]) -> str:
     lines = [
         '  '.join(
             cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths)))
+            for i, (cell, w) in enumerate(zip(row, widths))
+        )
         for row in rows
     ]
     lines.insert(1, '-' * len(lines[0]))
@@ -215,15 +256,23 @@ def verdict(runs: List[Run]) -> str:
             by_label = {r.label: r for r in runs if r.seed == seed}
             alone = by_label.get(METHODS['alone'][0])
             if alone:
-                gains.append(100 * (by_label[label].result['bbox_mAP']
-                                    - alone.result['bbox_mAP']))
+                gains.append(
+                    100
+                    * (
+                        by_label[label].result['bbox_mAP']
+                        - alone.result['bbox_mAP']
+                    )
+                )
         if gains:
-            lines.append(f'{label} against the student alone: ' + ', '.join(
-                f'{g:+.1f} AP' for g in gains))
+            lines.append(
+                f'{label} against the student alone: '
+                + ', '.join(f'{g:+.1f} AP' for g in gains)
+            )
     count = 'one seed' if len(seeds) == 1 else f'{len(seeds)} seeds'
     lines.append(
         f'That is {count} of a small set, where runs differ by several AP '
-        'from seed to seed: a working example, not evidence for a method.')
+        'from seed to seed: a working example, not evidence for a method.'
+    )
     return '\n'.join(lines)
 
 
@@ -256,8 +305,10 @@ def run_demo(
     make_digits('data/digits')
     runs = plan(methods, seeds, folder, options)
     workers = workers or min(len(runs), 2 * (os.cpu_count() or 1))
-    print(f'training: {len(runs) - 1} students, and the test of the teacher',
-          flush=True)
+    print(
+        f'training: {len(runs) - 1} students, and the test of the teacher',
+        flush=True,
+    )
     for run in runs:
         clear(run.work_dir)
     run_all(runs, workers)
@@ -270,11 +321,24 @@ def run_demo(
     report = write_report(runs, rows, folder / 'report.html')
     minutes = (time.time() - start) / 60
     print(f'report: {report}   ({minutes:.1f} min in all)')
-    print('checkpoints: ' + ', '.join(
-        str(r.work_dir) for r in runs if r.seed is not None))
-    (folder / 'results.json').write_text(json.dumps(
-        [dict(label=r.label, seed=r.seed, cpu_minutes=r.cpu_minutes,
-              **r.result) for r in runs], indent=1))
+    print(
+        'checkpoints: '
+        + ', '.join(str(r.work_dir) for r in runs if r.seed is not None)
+    )
+    (folder / 'results.json').write_text(
+        json.dumps(
+            [
+                dict(
+                    label=r.label,
+                    seed=r.seed,
+                    cpu_minutes=r.cpu_minutes,
+                    **r.result,
+                )
+                for r in runs
+            ],
+            indent=1,
+        )
+    )
     return report
 
 
@@ -287,6 +351,5 @@ def clear(work_dir: Path) -> None:
     elif work_dir.exists() and any(work_dir.iterdir()):
         raise FileExistsError(
             f'{work_dir} is not of an earlier demo; move it away or choose '
-            'another folder with --out')
-
-
+            'another folder with --out'
+        )

@@ -11,7 +11,6 @@ import matplotlib
 import numpy as np
 import torch
 from mmengine.config import Config
-from torch import nn
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
@@ -45,11 +44,19 @@ def to_table(rows: List[List[str]]) -> str:
     """An HTML table; the first row is the header."""
 
     def cells(row: List[str], tag: str) -> str:
-        return '<tr>' + ''.join(
-            f'<{tag}>{html.escape(c)}</{tag}>' for c in row) + '</tr>'
+        return (
+            '<tr>'
+            + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in row)
+            + '</tr>'
+        )
 
-    return ('<table><thead>' + cells(rows[0], 'th') + '</thead><tbody>'
-            + ''.join(cells(r, 'td') for r in rows[1:]) + '</tbody></table>')
+    return (
+        '<table><thead>'
+        + cells(rows[0], 'th')
+        + '</thead><tbody>'
+        + ''.join(cells(r, 'td') for r in rows[1:])
+        + '</tbody></table>'
+    )
 
 
 def color_of(run: Any, runs: Sequence[Any]) -> str:
@@ -77,12 +84,21 @@ def draw_curves(runs: Sequence[Any]) -> Any:
             label = None if run.label in named else run.label
             named.add(run.label)
             axis.plot(
-                *zip(*curve), color=color_of(run, runs), label=label, lw=1.6,
-                marker='o' if len(curve) < 12 else None, markersize=4)
+                *zip(*curve),
+                color=color_of(run, runs),
+                label=label,
+                lw=1.6,
+                marker='o' if len(curve) < 12 else None,
+                markersize=4,
+            )
         if name == 'ap':
             axis.axhline(
-                teacher.result['bbox_mAP'], ls='--', lw=1.2,
-                color=color_of(teacher, runs), label='teacher')
+                teacher.result['bbox_mAP'],
+                ls='--',
+                lw=1.2,
+                color=color_of(teacher, runs),
+                label='teacher',
+            )
             axis.set_ylim(bottom=0)
         axis.set_title(title, fontsize=11)
         axis.set_xlabel('iteration')
@@ -95,7 +111,7 @@ def draw_curves(runs: Sequence[Any]) -> Any:
     return figure
 
 
-def load_detector(run: Any) -> nn.Module:
+def load_detector(run: Any) -> Any:
     """The detector of a run, from its newest checkpoint."""
     from mmdet_rankkd.distillers.teacher import build_model
     from mmdet_rankkd.engine.checkpoint import load_weights, read_checkpoint
@@ -113,40 +129,62 @@ def load_detector(run: Any) -> nn.Module:
 
 
 @torch.no_grad()
-def detect(model: nn.Module, image: np.ndarray) -> Any:
+def detect(model: Any, image: np.ndarray) -> Any:
     """Detections of one BGR image of the network's own size."""
     from mmdet.structures import DetDataSample
 
-    sample = DetDataSample(metainfo=dict(
-        img_shape=image.shape[:2], ori_shape=image.shape[:2],
-        scale_factor=(1.0, 1.0)))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=image.shape[:2],
+            ori_shape=image.shape[:2],
+            scale_factor=(1.0, 1.0),
+        )
+    )
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
     data = dict(inputs=[pixels], data_samples=[sample])
     return model.test_step(data)[0].pred_instances
 
 
-def draw_boxes(axis: Any, image: np.ndarray, boxes: Any, labels: Any,
-               truth: Optional[Sequence[str]] = None) -> None:
+def draw_boxes(
+    axis: Any,
+    image: np.ndarray,
+    boxes: Any,
+    labels: Any,
+    truth: Optional[Sequence[str]] = None,
+) -> None:
     """An image with boxes; wrong classes are dashed."""
     axis.imshow(image[:, :, ::-1], interpolation='nearest')
     for box, label in zip(boxes, labels):
         x1, y1, x2, y2 = (float(v) for v in box)
         right = truth is None or label.rsplit(' ', 1)[0] in truth
-        axis.add_patch(plt.Rectangle(
-            (x1, y1), x2 - x1, y2 - y1, fill=False, lw=1.3,
-            ec='white' if right else '#ffb000',
-            ls='-' if right else '--'))
-        axis.text(x1, y1 - 1.5, label, fontsize=6.5, color='white',
-                  bbox=dict(facecolor='black', alpha=0.6, pad=0.8, lw=0))
+        axis.add_patch(
+            plt.Rectangle(
+                (x1, y1),
+                x2 - x1,
+                y2 - y1,
+                fill=False,
+                lw=1.3,
+                ec='white' if right else '#ffb000',
+                ls='-' if right else '--',
+            )
+        )
+        axis.text(
+            x1,
+            y1 - 1.5,
+            label,
+            fontsize=6.5,
+            color='white',
+            bbox=dict(facecolor='black', alpha=0.6, pad=0.8, lw=0),
+        )
     axis.set_xticks([])
     axis.set_yticks([])
 
 
 def draw_detections(runs: Sequence[Any], count: int = 4) -> Any:
     """The same validation images by every model, the truth at the left."""
-    from mmdet_rankkd.datasets.digits import CLASSES
-
     import json
+
+    from mmdet_rankkd.datasets.digits import CLASSES
 
     root = Path('data/digits')
     annotations = json.loads((root / 'val.json').read_text())
@@ -154,29 +192,40 @@ def draw_detections(runs: Sequence[Any], count: int = 4) -> Any:
     for run in runs:
         columns.setdefault(run.label, load_detector(run))
     figure, axes = plt.subplots(
-        count, len(columns),
-        figsize=(2.6 * len(columns), 2.6 * count), squeeze=False)
+        count,
+        len(columns),
+        figsize=(2.6 * len(columns), 2.6 * count),
+        squeeze=False,
+    )
     images = annotations['images'][:count]
     for row, info in zip(axes, images):
         image = cv2.imread(str(root / 'val' / info['file_name']))
-        objects = [a for a in annotations['annotations']
-                   if a['image_id'] == info['id']]
+        objects = [
+            a
+            for a in annotations['annotations']
+            if a['image_id'] == info['id']
+        ]
         names = [CLASSES[a['category_id'] - 1] for a in objects]
         for axis, (label, model) in zip(row, columns.items()):
             if model is None:
                 boxes: Any = [
                     (x, y, x + w, y + h)
-                    for x, y, w, h in (a['bbox'] for a in objects)]
+                    for x, y, w, h in (a['bbox'] for a in objects)
+                ]
                 draw_boxes(axis, image, boxes, names)
             else:
                 found = detect(model, image)
                 keep = found.scores > 0.3
                 texts = [
                     f'{CLASSES[i]} {s:.2f}'.replace('0.', '.')
-                    for i, s in zip(found.labels[keep].tolist(),
-                                    found.scores[keep].tolist())]
+                    for i, s in zip(
+                        found.labels[keep].tolist(),
+                        found.scores[keep].tolist(),
+                    )
+                ]
                 draw_boxes(
-                    axis, image, found.bboxes[keep].tolist(), texts, names)
+                    axis, image, found.bboxes[keep].tolist(), texts, names
+                )
             if axis in axes[0]:
                 axis.set_title(label, fontsize=10)
     figure.tight_layout()

@@ -23,8 +23,7 @@ def read_scalars(work_dir: Path) -> List[Dict[str, float]]:
 
 def train_curve(entries: List[Dict[str, float]], name: str) -> Curve:
     """(iteration, value) of a training scalar."""
-    return [(e['step'], e[name]) for e in entries
-            if 'lr' in e and name in e]
+    return [(e['step'], e[name]) for e in entries if 'lr' in e and name in e]
 
 
 def val_curve(entries: List[Dict[str, float]], name: str) -> Curve:

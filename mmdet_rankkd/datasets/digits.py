@@ -34,7 +34,7 @@ CLASSES = tuple(f'{color} {digit}' for digit in range(10) for color in COLORS)
 IMAGE_SIZE = 64
 SPLITS = {'train': 2000, 'val': 300}
 #: SHA-256 over the pixels and annotations of the set of the default size.
-DIGEST = ''
+DIGEST = 'b4045f79e2898f565da419b7eca948640e247a146f4ebd1c52573b8e5fd61259'
 
 
 @DATASETS.register_module()
@@ -54,8 +54,7 @@ def enlarge(image: np.ndarray, size: int) -> np.ndarray:
     position = position.clip(0, source - 1)
     low = np.floor(position).astype(int).clip(0, source - 2)
     part = position - low
-    rows = (image[low] * (1 - part)[:, None]
-            + image[low + 1] * part[:, None])
+    rows = image[low] * (1 - part)[:, None] + image[low + 1] * part[:, None]
     return rows[:, low] * (1 - part) + rows[:, low + 1] * part
 
 
@@ -86,11 +85,10 @@ def overlap(box: List[int], others: List[List[int]]) -> bool:
     """Whether a box (x, y, w, h) covers more than a tenth of another."""
     x, y, w, h = box
     for ox, oy, ow, oh in others:
-        width = min(x + w, ox + ow) - max(x, ox)
-        height = min(y + h, oy + oh) - max(y, oy)
-        if width > 0 and height > 0:
-            if width * height > 0.1 * min(w * h, ow * oh):
-                return True
+        width = max(min(x + w, ox + ow) - max(x, ox), 0)
+        height = max(min(y + h, oy + oh) - max(y, oy), 0)
+        if width * height > 0.1 * min(w * h, ow * oh):
+            return True
     return False
 
 
@@ -125,7 +123,7 @@ def draw_image(
         else:
             continue
         tint = colors[color] + rng.randint(-20, 21, 3)
-        patch = image[top:top + side, left:left + side]
+        patch = image[top : top + side, left : left + side]
         patch += (tint - patch) * alpha[:, :, None]
         boxes.append(box)
         annotations.append(
@@ -158,8 +156,7 @@ def make_split(
         digest.update(pixels.tobytes())
         name = f'{number:06d}.png'
         cv2.imwrite(str(root / split / name), pixels[:, :, ::-1])
-        images.append(
-            dict(id=number, file_name=name, width=size, height=size))
+        images.append(dict(id=number, file_name=name, width=size, height=size))
         for item in found:
             item.update(id=len(annotations) + 1, image_id=number)
             annotations.append(item)
@@ -182,8 +179,9 @@ def read_digest(root: Path, splits: Dict[str, int]) -> str:
         text = (root / f'{split}.json').read_text()
         for image in json.loads(text)['images']:
             pixels = cv2.imread(str(root / split / image['file_name']))
-            digest.update(b'' if pixels is None
-                          else pixels[:, :, ::-1].tobytes())
+            digest.update(
+                b'' if pixels is None else pixels[:, :, ::-1].tobytes()
+            )
         digest.update(text.encode())
     return digest.hexdigest()
 

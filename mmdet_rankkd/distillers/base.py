@@ -14,7 +14,7 @@ from .teacher import Teacher, teacher_from
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
 
 
-def _own_or_students(module: nn.Module, own: Callable, name: str) -> Any:
+def _own_or_students(module: Any, own: Callable, name: str) -> Any:
     try:
         return own(name)
     except AttributeError:
@@ -81,18 +81,20 @@ class BaseDistiller(BaseModel):
         log_tau: bool = True,
         init_cfg: Optional[dict] = None,
     ) -> None:
+        model: Any = student
         if isinstance(student, dict):
-            student = MODELS.build(student)
+            model = MODELS.build(student)
         super().__init__(
             DistillDataPreprocessor(
-                student.data_preprocessor, self._teacher_inputs
+                model.data_preprocessor, self._teacher_inputs
             ),
             init_cfg,
         )
-        self.student = student
+        self.student: Any = model
         self.teacher = teacher_from(teacher)
-        self.logits = MODELS.build(logits) if isinstance(
-            logits, dict) else logits
+        self.logits = (
+            MODELS.build(logits) if isinstance(logits, dict) else logits
+        )
         self.losses = build_losses(losses)
         self.log_tau = log_tau
         self._register_state_dict_hook(_to_student_keys)
@@ -106,9 +108,9 @@ class BaseDistiller(BaseModel):
     ) -> None:
         """Take the student's keys; the reverse of :func:`_to_student_keys`."""
         for key in [k for k in state_dict if k.startswith(prefix)]:
-            name = key[len(prefix):]
+            name = key[len(prefix) :]
             if name.startswith(DISTILLER_PREFIX):
-                name = 'losses.' + name[len(DISTILLER_PREFIX):]
+                name = 'losses.' + name[len(DISTILLER_PREFIX) :]
             else:
                 name = 'student.' + name
             state_dict[prefix + name] = state_dict.pop(key)
@@ -122,7 +124,8 @@ class BaseDistiller(BaseModel):
 
     def active_losses(self) -> Dict[str, LogitLoss]:
         """Losses whose weight is not 0."""
-        return {n: x for n, x in self.losses.items() if x.loss_weight != 0}
+        losses: Any = self.losses
+        return {n: x for n, x in losses.items() if x.loss_weight != 0}
 
     def _teacher_inputs(self, data: dict) -> Optional[Tensor]:
         if not self.active_losses():
@@ -132,8 +135,8 @@ class BaseDistiller(BaseModel):
 
     def _build_teacher(self) -> nn.Module:
         return self.teacher.build(
-            self.student, lambda teacher: self.logits.check(
-                self.student, teacher)
+            self.student,
+            lambda teacher: self.logits.check(self.student, teacher),
         )
 
     def forward(
@@ -175,11 +178,10 @@ class BaseDistiller(BaseModel):
             teacher_inputs = inputs
         with self.logits.record(self.student) as record:
             result = self.student(inputs, data_samples, mode='loss')
-        pair = self.teacher.replay(
-            self.logits.replay, teacher_inputs, record)
+        pair = self.teacher.replay(self.logits.replay, teacher_inputs, record)
         return self.add_losses(result, pair)
 
-    def shares_inputs(self, teacher: nn.Module) -> bool:
+    def shares_inputs(self, teacher: Any) -> bool:
         """Whether student and teacher want the same pixels."""
         from .teacher import same_preprocessing
 
@@ -204,7 +206,8 @@ class BaseDistiller(BaseModel):
             )
         if self.log_tau and len(pair.student):
             result['kendall_tau'] = kendall_tau(
-                pair.student, pair.teacher).mean()
+                pair.student, pair.teacher
+            ).mean()
         return result
 
 
@@ -238,7 +241,7 @@ def _to_student_keys(
     """State dict hook: `student.x` becomes `x`, `losses.x` `distiller.x`."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         value = state_dict.pop(key)
-        part, _, name = key[len(prefix):].partition('.')
+        part, _, name = key[len(prefix) :].partition('.')
         if part == 'student':
             state_dict[prefix + name] = value
         elif part == 'losses':

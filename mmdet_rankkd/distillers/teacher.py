@@ -107,7 +107,7 @@ class Teacher:
         self.channels_last = channels_last
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
-        self.model: Optional[nn.Module] = None
+        self.model: Any = None
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
@@ -127,7 +127,8 @@ class Teacher:
         """
         if self.model is None:
             checkpoint = read_checkpoint(
-                self.checkpoint, self.trust_checkpoint)
+                self.checkpoint, self.trust_checkpoint
+            )
             # The teacher's initial weights must not move the random numbers
             # of the training.
             with torch.random.fork_rng():
@@ -147,7 +148,9 @@ class Teacher:
             print_log(
                 f'{what}: {len(unused)} entries have no place in the '
                 f'teacher and are ignored (first: {first_few(unused)})',
-                'current', level=30)
+                'current',
+                level=30,
+            )
         theirs, ours = checkpoint_classes(checkpoint), current_classes()
         if theirs is None or ours is None or not self.check_classes:
             return
@@ -206,9 +209,7 @@ class Teacher:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
         with (
-            torch.autocast(device, self.dtype)
-            if self.dtype
-            else nullcontext()
+            torch.autocast(device, self.dtype) if self.dtype else nullcontext()
         ):
             features = model.extract_feat(inputs)
         with torch.autocast(device, enabled=False):
@@ -222,11 +223,15 @@ def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:
     return type(first) is type(second) and _facts(first) == _facts(second)
 
 
-def _facts(preprocessor: nn.Module) -> List[Any]:
+def _facts(preprocessor: Any) -> List[Any]:
     facts: List[Any] = [
         getattr(preprocessor, name, None)
-        for name in ('_channel_conversion', '_enable_normalize',
-                     'pad_size_divisor', 'pad_value')
+        for name in (
+            '_channel_conversion',
+            '_enable_normalize',
+            'pad_size_divisor',
+            'pad_value',
+        )
     ]
     for name in ('mean', 'std'):
         buffer = getattr(preprocessor, name, None)
@@ -239,13 +244,16 @@ def compare_classes(ours: List[str], theirs: List[str]) -> None:
     if ours == theirs:
         return
     if len(ours) != len(theirs):
-        problem = (f'the training set has {len(ours)} classes and the '
-                   f"teacher's checkpoint {len(theirs)}")
+        problem = (
+            f'the training set has {len(ours)} classes and the '
+            f"teacher's checkpoint {len(theirs)}"
+        )
     else:
-        index = next(i for i, (a, b) in enumerate(zip(ours, theirs))
-                     if a != b)
-        problem = (f'class {index} is {ours[index]!r} in the training set '
-                   f"and {theirs[index]!r} in the teacher's checkpoint")
+        index = next(i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b)
+        problem = (
+            f'class {index} is {ours[index]!r} in the training set '
+            f"and {theirs[index]!r} in the teacher's checkpoint"
+        )
         if sorted(ours) == sorted(theirs):
             problem += ' (same names, other order)'
     raise ValueError(
@@ -258,12 +266,11 @@ def teacher_from(config: Union[dict, ConfigDict, Teacher]) -> Teacher:
     """Make a :class:`Teacher` of the ``teacher=`` dict of a config."""
     if isinstance(config, Teacher):
         return config
-    if not isinstance(config, dict) or not {
-        'config', 'checkpoint'
-    } <= set(config):
+    if not isinstance(config, dict) or not {'config', 'checkpoint'} <= set(
+        config
+    ):
         raise ValueError(
-            'teacher must be dict(config=..., checkpoint=...), got '
-            f'{config!r}'
+            f'teacher must be dict(config=..., checkpoint=...), got {config!r}'
         )
     try:
         return Teacher(**config)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-try:
-    from numpy._core import multiarray
-except ImportError:  # NumPy 1
-    from numpy.core import multiarray
+# NumPy 1 has it under another name.
+multiarray: Any = getattr(np, '_core', None) or np.core
+multiarray = multiarray.multiarray
 
 #: Prefix, in a checkpoint, of what a distiller learns of its own.
 DISTILLER_PREFIX = 'distiller.'
@@ -30,8 +29,10 @@ def _history_statistic(owner: type, name: str) -> Any:
 
 def safe_globals() -> List[Any]:
     """The harmless types that MMEngine puts into its checkpoints."""
-    dtypes = {type(np.dtype(t)) for t in
-              ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')}
+    dtypes = {
+        type(np.dtype(t))
+        for t in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')
+    }
     return [
         HistoryBuffer,
         (_history_statistic, 'builtins.getattr'),
@@ -125,8 +126,11 @@ def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:
     """Class names that a checkpoint of MMDetection 2 or 3 carries, if any."""
     meta = checkpoint.get('meta') or {}
     dataset_meta = meta.get('dataset_meta') or {}
-    for found in (dataset_meta.get('classes'), dataset_meta.get('CLASSES'),
-                  meta.get('CLASSES')):
+    for found in (
+        dataset_meta.get('classes'),
+        dataset_meta.get('CLASSES'),
+        meta.get('CLASSES'),
+    ):
         if found:
             return list(found)
     return None
@@ -135,7 +139,7 @@ def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:
 def strip_prefix(state_dict: Dict[str, Any], prefix: str) -> Dict[str, Any]:
     """Entries whose key begins with a prefix, without it."""
     return {
-        key[len(prefix):]: value
+        key[len(prefix) :]: value
         for key, value in state_dict.items()
         if key.startswith(prefix)
     }
@@ -147,8 +151,9 @@ def first_few(keys: Sequence[str], count: int = 3) -> str:
     return ', '.join(list(keys)[:count]) + more
 
 
-def load_weights(model: torch.nn.Module, state_dict: Dict[str, Any],
-                 what: str) -> List[str]:
+def load_weights(
+    model: torch.nn.Module, state_dict: Dict[str, Any], what: str
+) -> List[str]:
     """Load a state dict that must hold every weight of the model.
 
     Args:
@@ -166,8 +171,11 @@ def load_weights(model: torch.nn.Module, state_dict: Dict[str, Any],
     if state_dict and all(k.startswith('module.') for k in state_dict):
         state_dict = strip_prefix(state_dict, 'module.')
     wanted = model.state_dict()
-    missing = [k for k in wanted if k not in state_dict
-               and not k.endswith('num_batches_tracked')]
+    missing = [
+        k
+        for k in wanted
+        if k not in state_dict and not k.endswith('num_batches_tracked')
+    ]
     unused = [k for k in state_dict if k not in wanted]
     if missing:
         message = (
@@ -176,10 +184,12 @@ def load_weights(model: torch.nn.Module, state_dict: Dict[str, Any],
             f'(first: {first_few(missing)})'
         )
         if unused:
-            message += (f'; it has {len(unused)} others '
-                        f'(first: {first_few(unused)})')
+            message += (
+                f'; it has {len(unused)} others (first: {first_few(unused)})'
+            )
         raise ValueError(
-            message + '. Config and checkpoint must be of one model.')
+            message + '. Config and checkpoint must be of one model.'
+        )
     wrong = [
         f'{k}: {tuple(state_dict[k].shape)} in the file, '
         f'{tuple(wanted[k].shape)} in the model'
@@ -191,9 +201,13 @@ def load_weights(model: torch.nn.Module, state_dict: Dict[str, Any],
             f'{what} does not fit: {len(wrong)} weights have another shape '
             f'(first: {wrong[0]}). Check num_classes and the widths.'
         )
-    broken = [k for k in wanted if k in state_dict
-              and state_dict[k].is_floating_point()
-              and not state_dict[k].isfinite().all()]
+    broken = [
+        k
+        for k in wanted
+        if k in state_dict
+        and state_dict[k].is_floating_point()
+        and not state_dict[k].isfinite().all()
+    ]
     if broken:
         raise ValueError(
             f'{what} holds non-finite values in {len(broken)} weights '

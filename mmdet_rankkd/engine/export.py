@@ -38,11 +38,17 @@ def student_weights(
     if is_mmrazor:
         weights = strip_prefix(state_dict, 'architecture.')
         # MMRazor keeps the data preprocessor's statistics as weights.
-        weights = {k: v for k, v in weights.items()
-                   if not k.startswith('data_preprocessor.')}
+        weights = {
+            k: v
+            for k, v in weights.items()
+            if not k.startswith('data_preprocessor.')
+        }
     else:
-        weights = {k: v for k, v in state_dict.items()
-                   if not k.startswith(DISTILLER_PREFIX)}
+        weights = {
+            k: v
+            for k, v in state_dict.items()
+            if not k.startswith(DISTILLER_PREFIX)
+        }
     dropped: Dict[str, int] = {}
     kept = {f'architecture.{k}' if is_mmrazor else k for k in weights}
     for key in state_dict:
@@ -66,8 +72,10 @@ def student_config(config: Config) -> Config:
     config.pop('teacher', None)
     hooks = config.get('custom_hooks') or []
     config.custom_hooks = [
-        h for h in hooks
-        if not str(h.get('type', '')).startswith('mmdet_rankkd.')]
+        h
+        for h in hooks
+        if not str(h.get('type', '')).startswith('mmdet_rankkd.')
+    ]
     return config
 
 
@@ -103,7 +111,8 @@ def export_student(
     out = Path(out)
     if out.exists() and not force:
         raise FileExistsError(
-            f'{out} exists; give another name, or overwrite it with --force')
+            f'{out} exists; give another name, or overwrite it with --force'
+        )
     loaded = read_checkpoint(str(checkpoint), trust)
     weights, dropped = student_weights(loaded['state_dict'])
     meta: Dict[str, Any] = {}
@@ -115,8 +124,10 @@ def export_student(
         _check_keys(config, weights)
         meta['cfg'] = config.pretty_text
     if half:
-        weights = {k: v.half() if v.is_floating_point() else v
-                   for k, v in weights.items()}
+        weights = {
+            k: v.half() if v.is_floating_point() else v
+            for k, v in weights.items()
+        }
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=weights, meta=meta), out)
     source = Path(checkpoint)
@@ -150,4 +161,5 @@ def _check_keys(config: Config, weights: Dict[str, Any]) -> None:
             'the checkpoint does not hold the student of its config: '
             f'{len(missing)} weights missing '
             f'(first: {first_few(sorted(missing))}), {len(extra)} extra '
-            f'(first: {first_few(sorted(extra))})')
+            f'(first: {first_few(sorted(extra))})'
+        )

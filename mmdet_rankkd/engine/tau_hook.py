@@ -6,7 +6,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet_rankkd.registry import HOOKS
 
@@ -34,7 +34,8 @@ class TauHook(Hook):
 
         self.teacher = teacher_from(teacher)
         self.logits: Any = MODELS.build(
-            logits or dict(type='mmdet_rankkd.RoILogits'))
+            logits or dict(type='mmdet_rankkd.RoILogits')
+        )
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Log ``val/kendall_tau``."""
@@ -52,23 +53,26 @@ class TauHook(Hook):
         runner.logger.info(f'kendall_tau to the teacher, {name}: {tau:.4f}')
 
     @torch.no_grad()
-    def measure(self, model: nn.Module, loader: Any) -> float:
+    def measure(self, model: Any, loader: Any) -> float:
         """Mean tau over the ground-truth boxes of a data loader."""
         from mmdet_rankkd.losses import kendall_tau
 
         student = getattr(model, 'student', model)
         teacher = self.teacher.build(
-            student, lambda teacher: self.logits.check(student, teacher))
+            student, lambda teacher: self.logits.check(student, teacher)
+        )
         was_training = student.training
         student.eval()
         total = torch.zeros(2, dtype=torch.float64)
         for data in loader:
             rois = ground_truth_rois(data['data_samples'])
-            logits = [
-                box_logits(m, data, rois) for m in (student, teacher)]
+            logits = [box_logits(m, data, rois) for m in (student, teacher)]
             taus = kendall_tau(*logits)
-            total += torch.stack(
-                [taus.sum(), torch.tensor(float(len(taus)))]).cpu().double()
+            total += (
+                torch.stack([taus.sum(), torch.tensor(float(len(taus)))])
+                .cpu()
+                .double()
+            )
         student.train(was_training)
         all_reduce(total, 'sum')
         return (total[0] / total[1].clamp(min=1)).item()
@@ -86,16 +90,14 @@ def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
         boxes = getattr(boxes, 'tensor', boxes)
         width, height = sample.scale_factor
         boxes = boxes * boxes.new_tensor([width, height, width, height])
-        rois.append(torch.cat(
-            [boxes.new_full((len(boxes), 1), index), boxes], 1))
+        rois.append(
+            torch.cat([boxes.new_full((len(boxes), 1), index), boxes], 1)
+        )
     return torch.cat(rois)
 
 
-def box_logits(
-    model: nn.Module, data: Union[dict, Any], rois: Tensor
-) -> Tensor:
+def box_logits(model: Any, data: Union[dict, Any], rois: Tensor) -> Tensor:
     """Class logits of given boxes by a detector, on its own preprocessing."""
     images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
     features = model.extract_feat(images)
-    return model.roi_head._bbox_forward(
-        features, rois.to(images))['cls_score']
+    return model.roi_head._bbox_forward(features, rois.to(images))['cls_score']

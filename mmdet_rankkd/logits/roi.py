@@ -2,10 +2,10 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 from mmdet.models.roi_heads import StandardRoIHead
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
@@ -53,7 +53,7 @@ class RoILogits:
         self.background = background
         self.positives_only = positives_only
 
-    def check(self, student: nn.Module, teacher: nn.Module) -> None:
+    def check(self, student: Any, teacher: Any) -> None:
         """Raise where the two detectors cannot be compared.
 
         Raises:
@@ -82,7 +82,7 @@ class RoILogits:
             )
 
     @staticmethod
-    def check_kind(role: str, model: nn.Module) -> None:
+    def check_kind(role: str, model: Any) -> None:
         """Raise TypeError unless the model has a ``StandardRoIHead``."""
         head = getattr(model, 'roi_head', None)
         if not isinstance(head, StandardRoIHead):
@@ -94,7 +94,7 @@ class RoILogits:
             )
 
     @contextmanager
-    def record(self, student: nn.Module) -> Iterator[RoIRecord]:
+    def record(self, student: Any) -> Iterator[RoIRecord]:
         """Record the one training pass of the student inside the context.
 
         ``loss_and_target`` is where boxes, logits and targets of the pass
@@ -104,10 +104,12 @@ class RoILogits:
         loss_and_target = head.loss_and_target
         record = RoIRecord()
 
-        def listen(cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *args,
-                   **kwargs) -> dict:
+        def listen(
+            cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *args, **kwargs
+        ) -> dict:
             result = loss_and_target(
-                cls_score, bbox_pred, rois, *args, **kwargs)
+                cls_score, bbox_pred, rois, *args, **kwargs
+            )
             record.rois = rois.detach()
             record.logits = cls_score
             record.labels, record.weight = result['bbox_targets'][:2]
@@ -126,7 +128,7 @@ class RoILogits:
             )
 
     def replay(
-        self, teacher: nn.Module, features: Sequence[Tensor], record: RoIRecord
+        self, teacher: Any, features: Sequence[Tensor], record: RoIRecord
     ) -> LogitPair:
         """Have the teacher's RoI head score the recorded boxes.
 

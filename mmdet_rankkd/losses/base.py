@@ -59,8 +59,9 @@ def reduce_rows(
         ValueError: If an argument is not one of the above.
     """
     if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {REDUCTIONS}, '
-                         f'got {reduction!r}')
+        raise ValueError(
+            f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
+        )
     if weight is not None:
         if weight.shape != rows.shape:
             raise ValueError(
@@ -74,8 +75,9 @@ def reduce_rows(
         if avg_factor is not None:
             raise ValueError('avg_factor cannot be used with reduction="sum"')
         return rows.sum()
-    return rows.sum() / (max(len(rows), 1) if avg_factor is None
-                         else avg_factor)
+    return rows.sum() / (
+        max(len(rows), 1) if avg_factor is None else avg_factor
+    )
 
 
 class LogitLoss(nn.Module):
@@ -101,8 +103,9 @@ class LogitLoss(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ValueError(f'reduction must be one of {REDUCTIONS}, '
-                             f'got {reduction!r}')
+            raise ValueError(
+                f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
+            )
         if loss_name is not None:
             if 'loss' not in loss_name:
                 raise ValueError(

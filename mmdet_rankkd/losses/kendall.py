@@ -1,7 +1,7 @@
 """Kendall's tau: the ranking loss of the paper and the exact coefficient."""
 
 import math
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -51,11 +51,14 @@ def check_settings(
     if form not in (1, 2, 3):
         raise ValueError(f'form must be 1, 2 or 3, got {form}')
     if eps < 0 or not min_std > 0:
-        raise ValueError('eps must be at least 0 and min_std positive, got '
-                         f'{eps} and {min_std}')
+        raise ValueError(
+            'eps must be at least 0 and min_std positive, got '
+            f'{eps} and {min_std}'
+        )
     if channels not in CHANNELS:
-        raise ValueError(f'channels must be one of {CHANNELS}, '
-                         f'got {channels!r}')
+        raise ValueError(
+            f'channels must be one of {CHANNELS}, got {channels!r}'
+        )
     if not 0 < percent <= 100:
         raise ValueError(f'percent must be in (0, 100], got {percent}')
 
@@ -158,9 +161,7 @@ def kendall_rank_loss(
         student = standardize(student, eps, unbiased, min_std)
         teacher = standardize(teacher, eps, unbiased, min_std)
     if channels != 'all':
-        student, teacher = select_channels(
-            student, teacher, channels, percent
-        )
+        student, teacher = select_channels(student, teacher, channels, percent)
     rows = -soft_tau(student, teacher, k, form)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
@@ -239,7 +240,7 @@ class KendallRankLoss(LogitLoss):
     ) -> None:
         super().__init__(loss_weight, reduction, loss_name)
         check_settings(k, form, eps, min_std, channels, percent)
-        self.settings = dict(
+        self.settings: Dict[str, Any] = dict(
             k=k,
             form=form,
             normalize=normalize,

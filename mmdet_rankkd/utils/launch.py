@@ -21,11 +21,18 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder of logs and results')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='override settings of the config')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config',
+    )
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none', help='job launcher')
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
     # torch.distributed.launch passes one or the other, by version.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser
@@ -54,13 +61,20 @@ def train(argv: Optional[List[str]] = None) -> None:
     """Entry point of ``tools/train.py``."""
     parser = make_parser('Train a detector')
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision')
+        '--amp', action='store_true', help='automatic mixed precision'
+    )
     parser.add_argument(
-        '--auto-scale-lr', action='store_true',
-        help='scale the learning rate with the batch size')
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size',
+    )
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='resume from a checkpoint, or from the latest of the work dir')
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='resume from a checkpoint, or from the latest of the work dir',
+    )
     args = parser.parse_args(argv)
     cfg = read_config(args)
     if args.amp:
@@ -70,7 +84,8 @@ def train(argv: Optional[List[str]] = None) -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SystemExit(
                 f'{args.config} has no auto_scale_lr.base_batch_size, which '
-                '--auto-scale-lr scales from')
+                '--auto-scale-lr scales from'
+            )
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
@@ -84,12 +99,15 @@ def test(argv: Optional[List[str]] = None) -> None:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='write the predictions to a .pkl file')
     parser.add_argument(
-        '--show', action='store_true', help='show the predictions')
+        '--show', action='store_true', help='show the predictions'
+    )
     parser.add_argument('--show-dir', help='save pictures of the predictions')
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds per picture')
+        '--wait-time', type=float, default=2, help='seconds per picture'
+    )
     parser.add_argument(
-        '--tta', action='store_true', help='test-time augmentation')
+        '--tta', action='store_true', help='test-time augmentation'
+    )
     args = parser.parse_args(argv)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error('--out must end in .pkl or .pickle')
@@ -106,7 +124,8 @@ def test(argv: Optional[List[str]] = None) -> None:
         from mmdet.evaluation import DumpDetResults
 
         runner.test_evaluator.metrics.append(
-            DumpDetResults(out_file_path=args.out))
+            DumpDetResults(out_file_path=args.out)
+        )
     runner.test()
 
 
@@ -115,7 +134,8 @@ def use_tta(cfg: Config) -> None:
     if 'tta_model' not in cfg:
         nms = dict(type='nms', iou_threshold=0.5)
         cfg.tta_model = dict(
-            type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
+            type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100)
+        )
     dataset = cfg.test_dataloader.dataset
     if 'tta_pipeline' not in cfg:
         innermost = dataset
@@ -124,8 +144,16 @@ def use_tta(cfg: Config) -> None:
         flips = [dict(type='RandomFlip', prob=p) for p in (1.0, 0.0)]
         pack = dict(
             type='PackDetInputs',
-            meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                       'scale_factor', 'flip', 'flip_direction'))
+            meta_keys=(
+                'img_id',
+                'img_path',
+                'ori_shape',
+                'img_shape',
+                'scale_factor',
+                'flip',
+                'flip_direction',
+            ),
+        )
         cfg.tta_pipeline = [
             *innermost.pipeline[:-1],
             dict(type='TestTimeAug', transforms=[flips, [pack]]),

@@ -17,7 +17,8 @@ def test_scalars(tmp_path):
         '{"lr": 0.1, "loss": 3.0, "step": 25}\n'
         '{"lr": 0.1, "loss": 2.0, "step": 50, "kendall_tau": 0.3}\n'
         '{"coco/bbox_mAP": 0.2, "kendall_tau": 0.5, "step": 1}\n'
-        '{"lr": 0.1, "lo')
+        '{"lr": 0.1, "lo'
+    )
     entries = read_scalars(tmp_path)
     assert len(entries) == 3
     assert train_curve(entries, 'loss') == [(25, 3.0), (50, 2.0)]
@@ -35,15 +36,26 @@ def test_whole_demo_on_a_few_images(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, 'make_digits', lambda root: None)
     report = demo.run_demo(
         methods=['alone', 'kd', 'rank', 'kd+rank'],
-        options=['train_cfg.max_epochs=1'])
+        options=['train_cfg.max_epochs=1'],
+    )
     text = capsys.readouterr().out
-    for name in ('teacher', 'student alone', 'KD + ranking', '31.99',
-                 'against the student alone', 'one seed'):
+    for name in (
+        'teacher',
+        'student alone',
+        'KD + ranking',
+        '31.99',
+        'against the student alone',
+        'one seed',
+    ):
         assert name in text
     page = report.read_text()
     assert page.count('<img src="data:image/png;base64,') == 2
-    assert 'http' not in page.replace('https://download', '').split(
-        '<h2>Configs</h2>')[0]
+    assert (
+        'http'
+        not in page.replace('https://download', '').split('<h2>Configs</h2>')[
+            0
+        ]
+    )
     assert page.count('<details>') == 5
     # A second demo replaces the first, but no folder of somebody else.
     (tmp_path / 'work_dirs/demo/kd_seed0/output.log').unlink()
@@ -52,26 +64,39 @@ def test_whole_demo_on_a_few_images(tmp_path, monkeypatch, capsys):
 
 
 def test_a_failing_run_is_reported(tmp_path):
-    run = demo.Run('KD', tmp_path, tmp_path / 'work', [
-        sys.executable, '-c', 'raise ValueError("the reason")'], 0)
+    run = demo.Run(
+        'KD',
+        tmp_path,
+        tmp_path / 'work',
+        [sys.executable, '-c', 'raise ValueError("the reason")'],
+        0,
+    )
     with pytest.raises(RuntimeError, match='the reason'):
         demo.run_all([run], 1)
 
 
 def make_run(label, seed, ap):
-    run = demo.Run(label, ROOT / 'configs/digits/'
-                   'faster-rcnn_mobilenet-v2-half_fpn_digits.py',
-                   ROOT, [], seed)
-    run.result = dict(
-        bbox_mAP=ap, bbox_mAP_50=ap, bbox_mAP_75=ap, tau=0.5)
+    run = demo.Run(
+        label,
+        ROOT / 'configs/digits/faster-rcnn_mobilenet-v2-half_fpn_digits.py',
+        ROOT,
+        [],
+        seed,
+    )
+    run.result = dict(bbox_mAP=ap, bbox_mAP_50=ap, bbox_mAP_75=ap, tau=0.5)
     return run
 
 
 def test_verdict_claims_what_is_there():
     runs = [make_run('teacher', None, 0.8)] + [
-        make_run(label, seed, ap) for label, seed, ap in (
-            ('student alone', 0, 0.30), ('student alone', 1, 0.20),
-            ('KD', 0, 0.28), ('KD', 1, 0.25))]
+        make_run(label, seed, ap)
+        for label, seed, ap in (
+            ('student alone', 0, 0.30),
+            ('student alone', 1, 0.20),
+            ('KD', 0, 0.28),
+            ('KD', 1, 0.25),
+        )
+    ]
     text = demo.verdict(runs)
     assert 'KD against the student alone: -2.0 AP, +5.0 AP' in text
     assert '2 seeds' in text
@@ -83,5 +108,7 @@ def test_verdict_claims_what_is_there():
 def test_help():
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools/demo.py'), '-h'],
-        capture_output=True, text=True)
+        capture_output=True,
+        text=True,
+    )
     assert '--seeds' in done.stdout

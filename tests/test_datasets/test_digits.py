@@ -27,7 +27,7 @@ def test_it_is_a_coco_set_of_80_classes(root):
     assert len({c['supercategory'] for c in categories}) == 10
     for annotation in coco.anns.values():
         x, y, w, h = annotation['bbox']
-        assert 0 <= x and x + w <= 64 and 0 <= y and y + h <= 64
+        assert x >= 0 and x + w <= 64 and y >= 0 and y + h <= 64
         assert annotation['area'] == w * h > 0
 
 
@@ -39,7 +39,7 @@ def test_the_ink_in_a_box_has_the_colour_of_its_class(root):
         info = coco.imgs[annotation['image_id']]
         image = cv2.imread(str(root / 'train' / info['file_name']))
         x, y, w, h = annotation['bbox']
-        crop = image[y:y + h, x:x + w, ::-1].reshape(-1, 3).astype(float)
+        crop = image[y : y + h, x : x + w, ::-1].reshape(-1, 3).astype(float)
         color = CLASSES[annotation['category_id'] - 1].split()[0]
         distance = np.linalg.norm(crop[:, None] - tints, axis=2)
         near = distance.min(1) < 45
@@ -100,10 +100,16 @@ def test_enlarge_keeps_constants_and_range():
 def test_the_data_set_class_reads_it(root):
     from mmengine.registry import DATASETS
 
-    dataset = DATASETS.build(dict(
-        type='mmdet_rankkd.DigitsDataset', data_root=str(root),
-        ann_file='train.json', data_prefix=dict(img='train/'), pipeline=[],
-        _scope_='mmdet'))
+    dataset = DATASETS.build(
+        dict(
+            type='mmdet_rankkd.DigitsDataset',
+            data_root=str(root),
+            ann_file='train.json',
+            data_prefix=dict(img='train/'),
+            pipeline=[],
+            _scope_='mmdet',
+        )
+    )
     assert dataset.metainfo['classes'] == CLASSES
     truth = json.loads((root / 'train.json').read_text())
     assert len(dataset) == 6

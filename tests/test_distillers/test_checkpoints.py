@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine import __version__ as mmengine_version
 from mmengine.config import Config
 from torch import nn
 
+from mmdet_rankkd.engine.export import export_student
 from mmdet_rankkd.losses import LogitLoss
 
 from ..conftest import ROOT, build, make_runner, raw_batch
@@ -59,22 +61,32 @@ def test_plain_mmdetection_without_this_package(trained, project, tmp_path):
         'again = inferencer(image, no_save_vis=True)["predictions"][0]\n'
         'scores = result.scores.tolist()[:len(again["scores"])]\n'
         'assert scores == again["scores"], (scores, again)\n'
-        'torch.save([result.bboxes, result.scores, result.labels], out)\n')
+        'torch.save([result.bboxes, result.scores, result.labels], out)\n'
+    )
     plain_config = tmp_path / 'plain_student.py'
     Config.fromfile(project / 'student.py').dump(plain_config)
     image = project / 'data/img/1.png'
     out = tmp_path / 'out.pth'
+    checkpoint = trained / 'epoch_1.pth'
+    if mmengine_version == '0.10.7':
+        # It does not open its own training checkpoints on torch >= 2.6.
+        checkpoint = tmp_path / 'student.pth'
+        export_student(trained / 'epoch_1.pth', checkpoint)
     subprocess.run(
-        [sys.executable, script, plain_config, trained / 'epoch_1.pth',
-         image, out],
-        check=True, cwd=tmp_path)
+        [sys.executable, script, plain_config, checkpoint, image, out],
+        check=True,
+        cwd=tmp_path,
+    )
 
     from mmdet.apis import inference_detector, init_detector
 
     # cfg_options: else mmdet looks for config.model.backbone.
     model = init_detector(
-        str(project / 'distill.py'), str(trained / 'epoch_1.pth'),
-        device='cpu', cfg_options={})
+        str(project / 'distill.py'),
+        str(trained / 'epoch_1.pth'),
+        device='cpu',
+        cfg_options={},
+    )
     ours = inference_detector(model, str(image)).pred_instances
     boxes, scores, labels = torch.load(out)
     assert len(scores)
@@ -106,8 +118,7 @@ def test_resume_continues_as_if_never_stopped(distill_cfg, tmp_path):
     cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=False)
 
     def run(name, **settings):
-        runner = make_runner(
-            cfg, work_dir=str(tmp_path / name), **settings)
+        runner = make_runner(cfg, work_dir=str(tmp_path / name), **settings)
         if settings.get('resume'):
             # The samplers draw from the global generator.
             runner.register_hook(RestoreRandomness())
@@ -118,8 +129,10 @@ def test_resume_continues_as_if_never_stopped(distill_cfg, tmp_path):
 
     straight = run('straight')
     resumed = run(
-        'resumed', resume=True,
-        load_from=str(tmp_path / 'straight/epoch_1.pth'))
+        'resumed',
+        resume=True,
+        load_from=str(tmp_path / 'straight/epoch_1.pth'),
+    )
     for key, value in straight.items():
         assert torch.equal(value, resumed[key]), key
 
@@ -134,7 +147,9 @@ class KeepRandomness(Hook):
         import numpy as np
 
         RANDOM_STATES[runner.epoch] = (
-            torch.get_rng_state(), np.random.get_state())
+            torch.get_rng_state(),
+            np.random.get_state(),
+        )
 
 
 class RestoreRandomness(Hook):
@@ -157,9 +172,9 @@ def test_ema_copies_the_student_only(distill_cfg):
     assert set(saved['state_dict']) == plain
     # EMA's own counter, and the student once more.
     assert set(saved['ema_state_dict']) == {'steps'} | {
-        f'module.{k}' for k in plain}
-    hook = next(
-        h for h in runner.hooks if type(h).__name__ == 'EMAHook')
+        f'module.{k}' for k in plain
+    }
+    hook = next(h for h in runner.hooks if type(h).__name__ == 'EMAHook')
     assert hook.ema_model.module.teacher is runner.model.teacher
     averaged = hook.ema_model.module.state_dict()
     key = 'roi_head.bbox_head.fc_cls.weight'
@@ -197,8 +212,10 @@ def test_what_the_distiller_learns_is_kept_apart(distill_cfg, tmp_path):
     resumed = make_runner_of(cfg)
     resumed._resume, resumed._load_from = True, path
     resumed.load_or_resume()
-    assert torch.equal(resumed.model.losses['loss_scaled'].scale.detach(),
-                       saved['distiller.loss_scaled.scale'])
+    assert torch.equal(
+        resumed.model.losses['loss_scaled'].scale.detach(),
+        saved['distiller.loss_scaled.scale'],
+    )
 
 
 def make_runner_of(cfg):
@@ -243,13 +260,23 @@ def test_two_processes(project, tmp_path):
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
     port = 20000 + os.getpid() % 20000
     subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
-         f'--master_port={port}', script, project / 'distill.py',
-         tmp_path / 'work'],
-        check=True, env=env)
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc_per_node=2',
+            f'--master_port={port}',
+            script,
+            project / 'distill.py',
+            tmp_path / 'work',
+        ],
+        check=True,
+        env=env,
+    )
     saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=True)
-    assert not any('teacher' in k or 'student' in k
-                   for k in saved['state_dict'])
+    assert not any(
+        'teacher' in k or 'student' in k for k in saved['state_dict']
+    )
 
 
 def test_no_unused_parameters_of_ours(distill_cfg):

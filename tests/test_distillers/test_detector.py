@@ -23,8 +23,14 @@ def loss_pass(model, **batch):
 def test_losses_by_name(model):
     losses = loss_pass(model)
     assert set(losses) == {
-        'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc',
-        'loss_kd', 'loss_rank', 'kendall_tau',
+        'loss_rpn_cls',
+        'loss_rpn_bbox',
+        'loss_cls',
+        'loss_bbox',
+        'acc',
+        'loss_kd',
+        'loss_rank',
+        'kendall_tau',
     }
     total, logs = model.parse_losses(losses)
     backward = [v for k, v in logs.items() if 'loss' in k and k != 'loss']
@@ -57,16 +63,20 @@ def test_values_are_those_of_the_losses_on_the_logits(model):
     model.logits.replay = keep
     losses = loss_pass(model)
     (pair,) = pairs
-    assert torch.equal(losses['loss_kd'], kl_div_loss(
-        pair.student, pair.teacher))
-    assert torch.equal(losses['loss_rank'], kendall_rank_loss(
-        pair.student, pair.teacher))
-    assert torch.equal(losses['kendall_tau'], kendall_tau(
-        pair.student, pair.teacher).mean())
+    assert torch.equal(
+        losses['loss_kd'], kl_div_loss(pair.student, pair.teacher)
+    )
+    assert torch.equal(
+        losses['loss_rank'], kendall_rank_loss(pair.student, pair.teacher)
+    )
+    assert torch.equal(
+        losses['kendall_tau'], kendall_tau(pair.student, pair.teacher).mean()
+    )
 
 
 def test_every_head_runs_once_and_the_teacher_no_more_than_it_must(
-        model, monkeypatch):
+    model, monkeypatch
+):
     loss_pass(model)  # builds the teacher
     calls = []
 
@@ -74,7 +84,9 @@ def test_every_head_runs_once_and_the_teacher_no_more_than_it_must(
         module.register_forward_hook(lambda *_: calls.append(name))
 
     for name, detector in (
-        ('student', model.student), ('teacher', model.teacher.model)):
+        ('student', model.student),
+        ('teacher', model.teacher.model),
+    ):
         count(detector.backbone, f'{name} backbone')
         count(detector.roi_head.bbox_head, f'{name} bbox_head')
         count(detector.rpn_head, f'{name} rpn_head')
@@ -93,15 +105,22 @@ def test_every_head_runs_once_and_the_teacher_no_more_than_it_must(
     ):
         monkeypatch.setattr(owner, name, forbidden)
     monkeypatch.setattr(
-        type(teacher.roi_head.bbox_sampler), 'sample',
-        count_calls(type(teacher.roi_head.bbox_sampler).sample, calls))
+        type(teacher.roi_head.bbox_sampler),
+        'sample',
+        count_calls(type(teacher.roi_head.bbox_sampler).sample, calls),
+    )
     loss_pass(model)
-    assert sorted(calls) == sorted([
-        'student backbone', 'student rpn_head', 'student bbox_head',
-        'teacher backbone', 'teacher bbox_head',
-        # RPN and RoI head of the student, two images each.
-        *['sample'] * 4,
-    ])
+    assert sorted(calls) == sorted(
+        [
+            'student backbone',
+            'student rpn_head',
+            'student bbox_head',
+            'teacher backbone',
+            'teacher bbox_head',
+            # RPN and RoI head of the student, two images each.
+            *['sample'] * 4,
+        ]
+    )
 
 
 def count_calls(function, calls):
@@ -178,10 +197,13 @@ def test_half_precision_logits_under_autocast(model, dtype):
     record.logits = record.logits.to(dtype)
     with torch.autocast('cpu', dtype):
         pair = model.teacher.replay(
-            model.logits.replay, data['inputs'], record)
+            model.logits.replay, data['inputs'], record
+        )
         losses = model.add_losses(losses, pair)
     for name, function in (
-        ('loss_kd', kl_div_loss), ('loss_rank', kendall_rank_loss)):
+        ('loss_kd', kl_div_loss),
+        ('loss_rank', kendall_rank_loss),
+    ):
         expected = function(pair.student.double(), pair.teacher.double())
         assert losses[name].dtype == torch.float32
         assert losses[name].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -193,8 +215,9 @@ def test_trains_through_the_runner(distill_cfg):
     scalars = runner.message_hub.log_scalars
     for name in ('loss_kd', 'loss_rank', 'kendall_tau', 'loss_cls'):
         history = scalars[f'train/{name}'].data[0]
-        assert len(history) == 3 and all(map(torch.isfinite, map(
-            torch.tensor, history)))
+        assert len(history) == 3 and all(
+            map(torch.isfinite, map(torch.tensor, history))
+        )
     assert 'val/coco/bbox_mAP' in scalars
 
 
@@ -209,15 +232,18 @@ def test_gradient_accumulation_averages_once(distill_cfg):
 
 
 def test_distillation_does_not_move_the_random_numbers(
-        distill_cfg, student_cfg):
+    distill_cfg, student_cfg
+):
     """With weights of next to nothing, training is the plain student's."""
     for loss in distill_cfg.model.losses:
         loss.loss_weight = 1e-30
-    ours = make_runner(distill_cfg, val_evaluator=None, val_cfg=None,
-                       val_dataloader=None)
+    ours = make_runner(
+        distill_cfg, val_evaluator=None, val_cfg=None, val_dataloader=None
+    )
     ours.train()
-    plain = make_runner(student_cfg, val_evaluator=None, val_cfg=None,
-                        val_dataloader=None)
+    plain = make_runner(
+        student_cfg, val_evaluator=None, val_cfg=None, val_dataloader=None
+    )
     plain.train()
     expected = plain.model.state_dict()
     for key, value in ours.model.state_dict().items():

@@ -90,15 +90,19 @@ def test_built_only_for_training(distill_cfg):
 @pytest.mark.parametrize(
     'preprocessor',
     [
-        dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0],
-             bgr_to_rgb=False),
+        dict(
+            mean=[103.53, 116.28, 123.675],
+            std=[1.0, 1.0, 1.0],
+            bgr_to_rgb=False,
+        ),
         dict(pad_size_divisor=1),
         dict(pad_size_divisor=64, pad_value=7),
         dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),
     ],
 )
 def test_it_sees_the_pixels_of_its_own_config(
-        distill_cfg, project, preprocessor):
+    distill_cfg, project, preprocessor
+):
     """Scores equal those of the teacher run alone on the same boxes."""
     config = Config.fromfile(project / 'teacher.py')
     config.model.data_preprocessor.update(preprocessor)
@@ -120,15 +124,15 @@ def test_it_sees_the_pixels_of_its_own_config(
     data = alone.data_preprocessor(raw_batch(), False)
     with torch.no_grad():
         features = alone.extract_feat(data['inputs'])
-        logits = alone.roi_head._bbox_forward(
-            features, seen['record'].rois)['cls_score']
+        logits = alone.roi_head._bbox_forward(features, seen['record'].rois)[
+            'cls_score'
+        ]
     assert torch.equal(seen['pair'].teacher, logits)
 
 
 def test_same_preprocessing_is_done_once(model, monkeypatch):
     model._build_teacher()
-    monkeypatch.setattr(
-        model.teacher.model.data_preprocessor, 'forward', None)
+    monkeypatch.setattr(model.teacher.model.data_preprocessor, 'forward', None)
     assert 'teacher_inputs' not in model.data_preprocessor(raw_batch(), True)
 
 
@@ -146,13 +150,15 @@ def test_own_preprocessing_needs_our_preprocessor(distill_cfg, project):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(dtype='bf16'), dict(channels_last=True)])
+    'options', [dict(dtype='bf16'), dict(channels_last=True)]
+)
 def test_options_of_its_forward(distill_cfg, options):
     expected = loss_pass(build_seeded(distill_cfg))
     distill_cfg.model.teacher.update(options)
     losses = loss_pass(build_seeded(distill_cfg))
     assert losses['loss_kd'].item() == pytest.approx(
-        expected['loss_kd'].item(), rel=0.05)
+        expected['loss_kd'].item(), rel=0.05
+    )
     if 'dtype' in options:
         assert losses['loss_kd'] != expected['loss_kd']
 
@@ -169,7 +175,8 @@ def test_boxes_are_not_rounded_under_autocast(model):
         model.student(**data, mode='loss')
     seen = []
     model.teacher.model.roi_head.bbox_roi_extractor.register_forward_pre_hook(
-        lambda _, args: seen.append((args[0][0].dtype, args[1])))
+        lambda _, args: seen.append((args[0][0].dtype, args[1]))
+    )
     with torch.autocast('cpu', torch.bfloat16):
         model.teacher.replay(model.logits.replay, data['inputs'], record)
     ((dtype, rois),) = seen
@@ -186,7 +193,8 @@ def test_bad_options():
 def test_missing_files(distill_cfg):
     distill_cfg.model.teacher.checkpoint = 'no/such.pth'
     assert "'no/such.pth' does not exist" in first_step_error(
-        distill_cfg, FileNotFoundError)
+        distill_cfg, FileNotFoundError
+    )
 
 
 def test_weights_that_do_not_fit(distill_cfg, project, tmp_path):
@@ -207,8 +215,8 @@ def test_other_class_count(distill_cfg, project, tmp_path):
     config.dump(tmp_path / 'four.py')
     save_teacher(tmp_path / 'four.py', tmp_path / 'four.pth')
     distill_cfg.model.teacher.update(
-        config=str(tmp_path / 'four.py'),
-        checkpoint=str(tmp_path / 'four.pth'))
+        config=str(tmp_path / 'four.py'), checkpoint=str(tmp_path / 'four.pth')
+    )
     message = first_step_error(distill_cfg, ValueError)
     assert '3 classes and the teacher 4' in message
 
@@ -225,8 +233,11 @@ def test_weights_of_another_class_count(distill_cfg, project, tmp_path):
 
 def test_other_class_names(distill_cfg, project, tmp_path):
     path = tmp_path / 'named.pth'
-    save_teacher(project / 'teacher.py', path, dataset_meta=dict(
-        classes=('bolt', 'screw', 'washer')))
+    save_teacher(
+        project / 'teacher.py',
+        path,
+        dataset_meta=dict(classes=('bolt', 'screw', 'washer')),
+    )
     distill_cfg.model.teacher.checkpoint = str(path)
     message = first_step_error(distill_cfg, ValueError)
     assert "class 1 is 'nut'" in message and "'screw'" in message
@@ -239,7 +250,8 @@ def test_class_names_of_old_checkpoints(distill_cfg, project, tmp_path):
     save_teacher(project / 'teacher.py', path, CLASSES=CLASSES[::-1])
     distill_cfg.model.teacher.checkpoint = str(path)
     assert 'same names, other order' in first_step_error(
-        distill_cfg, ValueError)
+        distill_cfg, ValueError
+    )
 
 
 def test_compare_classes():
@@ -250,11 +262,13 @@ def test_compare_classes():
 
 def test_teacher_of_a_kind_without_hook(distill_cfg):
     distill_cfg.model.teacher.config = (
-        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+    )
     message = first_step_error(distill_cfg, TypeError)
     assert 'teacher, a RetinaNet, has no roi_head' in message
     distill_cfg.model.teacher.config = (
-        'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+        'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
+    )
     message = first_step_error(distill_cfg, TypeError)
     assert 'has a CascadeRoIHead' in message
 

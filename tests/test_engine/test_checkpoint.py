@@ -16,8 +16,14 @@ def test_mmengine_types_are_read_without_pickled_code(tmp_path):
     path = tmp_path / 'a.pth'
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     torch.save(
-        dict(state_dict={}, message_hub=dict(loss=buffer),
-             score=np.float64(0.5), counts=np.arange(3)), path)
+        dict(
+            state_dict={},
+            message_hub=dict(loss=buffer),
+            score=np.float64(0.5),
+            counts=np.arange(3),
+        ),
+        path,
+    )
     loaded = read_checkpoint(str(path))
     assert loaded['message_hub']['loss'].mean() == 1.5
     assert loaded['score'] == 0.5
@@ -42,7 +48,8 @@ def test_bare_state_dict_and_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match='does not exist'):
         read_checkpoint(str(tmp_path / 'none.pth'))
     (tmp_path / 'cut.pth').write_bytes(
-        (tmp_path / 'bare.pth').read_bytes()[:200])
+        (tmp_path / 'bare.pth').read_bytes()[:200]
+    )
     with pytest.raises(ValueError, match='damaged'):
         read_checkpoint(str(tmp_path / 'cut.pth'))
     with pytest.raises(ValueError, match='only files and http'):
@@ -66,7 +73,8 @@ def test_load_weights():
     prefixed = {f'module.{k}': v for k, v in weights.items()}
     assert load_weights(model, prefixed, 'x') == []
     assert load_weights(model, dict(weights, extra=torch.ones(1)), 'x') == [
-        'extra']
+        'extra'
+    ]
     short = dict(weights)
     short.pop('0.bias')
     with pytest.raises(ValueError, match='1 missing .first: 0.bias'):

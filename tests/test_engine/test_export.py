@@ -19,10 +19,16 @@ def training_checkpoint(distill_cfg, tmp_path):
     state_dict = model.state_dict()
     state_dict['distiller.loss_x.scale'] = torch.ones(1)
     torch.save(
-        dict(state_dict=state_dict, optimizer=dict(big=torch.ones(10000)),
-             meta=dict(cfg=distill_cfg.pretty_text,
-                       dataset_meta=dict(classes=('bolt', 'nut', 'washer')))),
-        path)
+        dict(
+            state_dict=state_dict,
+            optimizer=dict(big=torch.ones(10000)),
+            meta=dict(
+                cfg=distill_cfg.pretty_text,
+                dataset_meta=dict(classes=('bolt', 'nut', 'washer')),
+            ),
+        ),
+        path,
+    )
     return path, model.student
 
 
@@ -39,20 +45,25 @@ def test_export(training_checkpoint, tmp_path):
     assert 'mmdet_rankkd' not in saved['meta']['cfg']
 
 
-def test_inference_from_the_file_alone(
-        training_checkpoint, project, tmp_path):
+def test_inference_from_the_file_alone(training_checkpoint, project, tmp_path):
     """DetInferencer(weights=...) needs no config and none of our code."""
     path, _ = training_checkpoint
     export_student(path, tmp_path / 'student.pth')
     subprocess.run(
-        [sys.executable, '-c',
-         'import sys; sys.modules["mmdet_rankkd"] = None\n'
-         'from mmdet.apis import DetInferencer\n'
-         'run = DetInferencer(weights=sys.argv[1], device="cpu")\n'
-         'found = run(sys.argv[2], no_save_vis=True)["predictions"][0]\n'
-         'assert set(found) >= {"labels", "scores", "bboxes"}\n',
-         tmp_path / 'student.pth', project / 'data/img/1.png'],
-        check=True, cwd=tmp_path)
+        [
+            sys.executable,
+            '-c',
+            'import sys; sys.modules["mmdet_rankkd"] = None\n'
+            'from mmdet.apis import DetInferencer\n'
+            'run = DetInferencer(weights=sys.argv[1], device="cpu")\n'
+            'found = run(sys.argv[2], no_save_vis=True)["predictions"][0]\n'
+            'assert set(found) >= {"labels", "scores", "bboxes"}\n',
+            tmp_path / 'student.pth',
+            project / 'data/img/1.png',
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
 
 
 def test_half_and_overwriting(training_checkpoint, tmp_path):
@@ -69,28 +80,32 @@ def test_half_and_overwriting(training_checkpoint, tmp_path):
 def test_mmrazor_files(student_cfg, tmp_path):
     student = build(student_cfg.model)
     state_dict = {
-        f'architecture.{k}': v for k, v in student.state_dict().items()}
+        f'architecture.{k}': v for k, v in student.state_dict().items()
+    }
     # A key with the word inside, which a global replacement would damage.
     state_dict['architecture.neck.architecture.w'] = torch.ones(1)
     state_dict['architecture.data_preprocessor.mean'] = torch.ones(3)
     state_dict['teacher.backbone.w'] = torch.ones(2)
     state_dict['distiller.connectors.w'] = torch.ones(2)
     weights, dropped = student_weights(state_dict)
-    assert set(weights) == set(student.state_dict()) | {
-        'neck.architecture.w'}
+    assert set(weights) == set(student.state_dict()) | {'neck.architecture.w'}
     assert dropped == {'architecture': 1, 'teacher': 1, 'distiller': 1}
     torch.save(
-        dict(state_dict=state_dict, meta=dict(
-            cfg="model = dict(type='mmrazor.X', architecture=dict())")),
-        tmp_path / 'razor.pth')
+        dict(
+            state_dict=state_dict,
+            meta=dict(
+                cfg="model = dict(type='mmrazor.X', architecture=dict())"
+            ),
+        ),
+        tmp_path / 'razor.pth',
+    )
     export_student(tmp_path / 'razor.pth', tmp_path / 'plain.pth')
     saved = torch.load(tmp_path / 'plain.pth')['state_dict']
     del saved['neck.architecture.w']
     student.load_state_dict(saved, strict=True)
 
 
-def test_a_student_that_does_not_fit_its_config(
-        training_checkpoint, tmp_path):
+def test_a_student_that_does_not_fit_its_config(training_checkpoint, tmp_path):
     path, _ = training_checkpoint
     checkpoint = torch.load(path)
     del checkpoint['state_dict']['roi_head.bbox_head.fc_cls.weight']
@@ -105,10 +120,14 @@ def test_command_line(training_checkpoint, tmp_path):
     path, _ = training_checkpoint
     command = [sys.executable, ROOT / 'tools/export_student.py', path]
     done = subprocess.run(
-        [*command, tmp_path / 'new/student.pth'], capture_output=True,
-        text=True)
+        [*command, tmp_path / 'new/student.pth'],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and 'sha256' in done.stdout
     done = subprocess.run(
-        [*command, tmp_path / 'new/student.pth'], capture_output=True,
-        text=True)
+        [*command, tmp_path / 'new/student.pth'],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and 'exists' in done.stderr

@@ -25,8 +25,9 @@ def test_tau_of_a_model_to_itself_is_one(project, distill_cfg):
 
 
 def test_logged_after_validation_and_test(student_cfg, distill_cfg):
-    student_cfg.custom_hooks = [dict(
-        type='mmdet_rankkd.TauHook', teacher=distill_cfg.model.teacher)]
+    student_cfg.custom_hooks = [
+        dict(type='mmdet_rankkd.TauHook', teacher=distill_cfg.model.teacher)
+    ]
     runner = make_runner(student_cfg)
     runner.train()
     scalars = runner.message_hub.log_scalars

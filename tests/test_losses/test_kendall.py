@@ -97,7 +97,11 @@ def test_golden_gradients(normalize, expected):
 def test_equals_loops(form, normalize, unbiased, k, shape):
     student, teacher = random_pair(*shape)
     loss = kendall_rank_loss(
-        student, teacher, k=k, form=form, normalize=normalize,
+        student,
+        teacher,
+        k=k,
+        form=form,
+        normalize=normalize,
         unbiased=unbiased,
     )
     expected = loop_loss(student, teacher, k, form, normalize, unbiased)
@@ -132,10 +136,19 @@ def test_gradcheck(form, normalize, channels):
 
     def loss(x):
         # Not the last operation, so that the incoming gradient is not 1.
-        return 3 * kendall_rank_loss(
-            x, teacher, k=1.5, form=form, normalize=normalize,
-            channels=channels, percent=50, weight=weight,
-        ).square()
+        return (
+            3
+            * kendall_rank_loss(
+                x,
+                teacher,
+                k=1.5,
+                form=form,
+                normalize=normalize,
+                channels=channels,
+                percent=50,
+                weight=weight,
+            ).square()
+        )
 
     assert torch.autograd.gradcheck(loss, (student,))
 
@@ -162,7 +175,8 @@ def test_standardize_against_torch():
         std, mean = torch.std_mean(x, 1, unbiased=unbiased, keepdim=True)
         expected = (x - mean) / (std + 1e-7)
         assert torch.allclose(
-            standardize(x, 1e-7, unbiased), expected, rtol=1e-12)
+            standardize(x, 1e-7, unbiased), expected, rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize('channels, kept', [('top', [0, 2]), ('min', [1, 3])])
@@ -170,9 +184,11 @@ def test_channels_are_chosen_by_the_teacher(channels, kept):
     teacher = torch.tensor([[4.0, 1.0, 3.0, 2.0]], dtype=torch.float64)
     student = random_pair(1, 4)[0]
     loss = kendall_rank_loss(
-        student, teacher, normalize=False, channels=channels, percent=50)
+        student, teacher, normalize=False, channels=channels, percent=50
+    )
     expected = kendall_rank_loss(
-        student[:, kept], teacher[:, kept], normalize=False)
+        student[:, kept], teacher[:, kept], normalize=False
+    )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -187,7 +203,8 @@ def test_reductions_weights_and_avg_factor():
         ('mean', (rows * weight).mean()),
     ):
         loss = kendall_rank_loss(
-            student, teacher, weight=weight, reduction=reduction)
+            student, teacher, weight=weight, reduction=reduction
+        )
         assert torch.allclose(loss, expected)
     loss = kendall_rank_loss(student, teacher, weight=weight, avg_factor=3)
     assert torch.allclose(loss, (rows * weight).sum() / 3)
@@ -263,7 +280,8 @@ def test_strides_do_not_matter():
     student, teacher = random_pair(6, 8)
     loss = kendall_rank_loss(student.t()[:, ::2], teacher.t()[:, ::2])
     expected = kendall_rank_loss(
-        student.t()[:, ::2].contiguous(), teacher.t()[:, ::2].contiguous())
+        student.t()[:, ::2].contiguous(), teacher.t()[:, ::2].contiguous()
+    )
     assert loss.item() == expected.item()
 
 
@@ -308,17 +326,18 @@ def test_module_equals_function():
     student, teacher = random_pair(4, 6)
     module = KendallRankLoss(k=2, form=3, unbiased=False, loss_weight=0.5)
     expected = 0.5 * kendall_rank_loss(
-        student, teacher, k=2, form=3, unbiased=False)
+        student, teacher, k=2, form=3, unbiased=False
+    )
     assert torch.equal(module(student, teacher), expected)
     rows = module(student, teacher, reduction_override='none')
     assert torch.allclose(rows.mean(), expected)
 
 
 def test_identical_gaussian_logits_do_not_reach_minus_one():
-    logits = torch.randn(
-        2000, 100, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(2000, 100, generator=torch.Generator().manual_seed(0))
     assert kendall_rank_loss(logits, logits).item() == pytest.approx(
-        -0.522, abs=2e-3)
+        -0.522, abs=2e-3
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -332,8 +351,8 @@ def test_identical_gaussian_logits_do_not_reach_minus_one():
 def test_bounded_and_finite(student, teacher, k, form, normalize):
     student = torch.from_numpy(student).requires_grad_()
     loss = kendall_rank_loss(
-        student, torch.from_numpy(teacher), k=k, form=form,
-        normalize=normalize)
+        student, torch.from_numpy(teacher), k=k, form=form, normalize=normalize
+    )
     loss.backward()
     assert -1 <= loss.item() <= 1
     assert student.grad.isfinite().all()

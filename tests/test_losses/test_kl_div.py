@@ -33,7 +33,8 @@ def test_equals_loops(temperature, shape):
     student, teacher = torch.randn(2, *shape, dtype=torch.float64)
     loss = kl_div_loss(student, teacher, temperature=temperature)
     assert loss.item() == pytest.approx(
-        loop_loss(student, teacher, temperature), rel=1e-10)
+        loop_loss(student, teacher, temperature), rel=1e-10
+    )
 
 
 def test_gradient_is_eq_9():
@@ -48,7 +49,8 @@ def test_gradcheck():
     student, teacher = torch.randn(2, 3, 5, dtype=torch.float64)
     student.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: kl_div_loss(x, teacher, temperature=2).square(), (student,))
+        lambda x: kl_div_loss(x, teacher, temperature=2).square(), (student,)
+    )
 
 
 def test_teacher_is_detached_and_equal_logits_cost_nothing():

@@ -11,7 +11,8 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         init_cfg=dict(
-            type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2'),
+            type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2'
+        ),
     ),
     neck=dict(in_channels=[24, 32, 96, 320]),
 )

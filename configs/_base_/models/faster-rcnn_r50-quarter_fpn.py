@@ -11,13 +11,13 @@ model = dict(
         norm_eval=False,
         init_cfg=None,
     ),
-    neck=dict(
-        in_channels=[64, 128, 256, 512], out_channels=64, num_outs=4),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=64, num_outs=4),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
         anchor_generator=dict(
-            scales=[3], ratios=[1.0, 1.7], strides=[4, 8, 16, 32]),
+            scales=[3], ratios=[1.0, 1.7], strides=[4, 8, 16, 32]
+        ),
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(
@@ -26,8 +26,7 @@ model = dict(
             finest_scale=16,
             featmap_strides=[4, 8, 16, 32],
         ),
-        bbox_head=dict(
-            in_channels=64, fc_out_channels=256, roi_feat_size=5),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, roi_feat_size=5),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),

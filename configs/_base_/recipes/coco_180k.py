@@ -6,7 +6,8 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=180000, val_interval=20000)
+    type='IterBasedTrainLoop', max_iters=180000, val_interval=20000
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 train_pipeline = [
@@ -33,8 +34,8 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0,
-        end=1000),
+        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000
+    ),
     dict(
         type='MultiStepLR',
         begin=0,

@@ -13,9 +13,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,
-        end=100),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(
         type='CosineAnnealingLR',
         begin=0,
