@@ -77,6 +77,8 @@ class Run:
 
     def progress(self) -> str:
         """Iteration and newest AP, for the progress line."""
+        if self.seed is None:
+            return f'{self.label}: test'
         entries = read_scalars(self.work_dir)
         steps = [e['step'] for e in entries if 'lr' in e]
         aps = val_curve(entries, 'coco/bbox_mAP')
@@ -171,12 +173,14 @@ def run_all(runs: List[Run], workers: int) -> None:
 
 def collect(run: Run) -> None:
     """Fill ``run.result`` from the logs."""
-    entries = read_scalars(run.work_dir)
     if run.seed is None:
-        test = [e for e in entries if 'coco/bbox_mAP' in e][-1]
+        # MMEngine writes the metrics of a test beside its log.
+        file = sorted(run.work_dir.glob('*/*.json'))[-1]
+        test = json.loads(file.read_text())
         run.result = {k: test[f'coco/{k}'] for k in METRICS}
         run.result['tau'] = 1.0
         return
+    entries = read_scalars(run.work_dir)
     run.result = {k: val_curve(entries, f'coco/{k}')[-1][1] for k in METRICS}
     run.result['tau'] = val_curve(entries, 'kendall_tau')[-1][1]
     run.result['curves'] = dict(
@@ -247,27 +251,22 @@ def format_table(rows: List[List[str]]) -> str:
 def verdict(runs: List[Run]) -> str:
     """What the run shows, in words that claim no more than that."""
     seeds = sorted({r.seed for r in runs if r.seed is not None})
+    aps = {(r.label, r.seed): 100 * r.result['bbox_mAP'] for r in runs}
+    alone, kd, rank, both = (label for label, _ in METHODS.values())
     lines = []
-    for label in dict.fromkeys(r.label for r in runs if r.seed is not None):
-        if label == METHODS['alone'][0]:
-            continue
-        gains = []
-        for seed in seeds:
-            by_label = {r.label: r for r in runs if r.seed == seed}
-            alone = by_label.get(METHODS['alone'][0])
-            if alone:
-                gains.append(
-                    100
-                    * (
-                        by_label[label].result['bbox_mAP']
-                        - alone.result['bbox_mAP']
-                    )
-                )
+    for label, other in (
+        (kd, alone),
+        (rank, alone),
+        (both, alone),
+        (both, kd),
+    ):
+        gains = [
+            f'{aps[label, seed] - aps[other, seed]:+.1f} AP'
+            for seed in seeds
+            if (label, seed) in aps and (other, seed) in aps
+        ]
         if gains:
-            lines.append(
-                f'{label} against the student alone: '
-                + ', '.join(f'{g:+.1f} AP' for g in gains)
-            )
+            lines.append(f'{label} against {other}: ' + ', '.join(gains))
     count = 'one seed' if len(seeds) == 1 else f'{len(seeds)} seeds'
     lines.append(
         f'That is {count} of a small set, where runs differ by several AP '

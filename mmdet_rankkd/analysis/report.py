@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -31,12 +30,11 @@ details { margin: .4em 0 } pre { background: #f4f4f4; padding: 1em;
 """
 
 
-def to_image(figure: Any) -> str:
-    """An ``img`` element with a matplotlib figure in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130, bbox_inches='tight')
+def to_image(figure: Any, path: Path) -> str:
+    """Save a figure to a file; also an ``img`` element with it inside."""
+    figure.savefig(path, dpi=110, bbox_inches='tight')
     plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(path.read_bytes()).decode()
     return f'<img src="data:image/png;base64,{data}" alt="">'
 
 
@@ -101,6 +99,7 @@ def draw_curves(runs: Sequence[Any]) -> Any:
             )
             axis.set_ylim(bottom=0)
         axis.set_title(title, fontsize=11)
+        axis.set_xlim(left=0)
         axis.set_xlabel('iteration')
         axis.grid(alpha=0.25)
         if named:
@@ -244,6 +243,10 @@ def write_report(runs: List[Any], rows: List[List[str]], path: Path) -> Path:
         for run in runs
     )
     notes = '<br>'.join(html.escape(verdict(runs)).splitlines())
+    curves = to_image(draw_curves(runs), path.with_name('curves.png'))
+    detections = to_image(
+        draw_detections(runs), path.with_name('detections.png')
+    )
     path.write_text(f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <title>mmdet_rankkd demo</title><style>{STYLE}</style>
 <h1>Distilling a ResNet-50 Faster R-CNN into a MobileNetV2 one</h1>
@@ -256,10 +259,10 @@ ground-truth boxes of the validation images.</p>
 <div class="side"><div>{to_table(rows)}</div>
 <div>{to_table(paper_rows())}</div></div>
 <p class="note">{notes}</p>
-<h2>Curves</h2>{to_image(draw_curves(runs))}
+<h2>Curves</h2>{curves}
 <h2>Detections on the same images</h2>
 <p class="note">Scores above 0.3. Dashed: a class that is not in the
-image.</p>{to_image(draw_detections(runs))}
+image.</p>{detections}
 <h2>Configs</h2>{configs}</html>
 """)
     return path

@@ -25,10 +25,11 @@ def kl_div_loss(
 
     .. math:: L_{KL} = T^2 \sum_{i=1}^{C} q^t_i \log(q^t_i / q^s_i)
 
-    (Eq. 1 to 3 of the paper; Hinton et al., *Distilling the Knowledge in a
-    Neural Network*, 2015), summed over classes and averaged over rows. Note
-    that ``mmdet.KnowledgeDistillationKLDivLoss`` averages over classes too
-    and is C times smaller.
+    (Eq. 2 and 3 of the paper, with the factor :math:`T^2` of its Eq. 9;
+    Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015),
+    summed over classes and averaged over rows. Note that
+    ``mmdet.KnowledgeDistillationKLDivLoss`` averages over classes too and is
+    C times smaller.
 
     Args:
         student (Tensor): Logits, shape (N, C).

@@ -44,7 +44,7 @@ def test_whole_demo_on_a_few_images(tmp_path, monkeypatch, capsys):
         'student alone',
         'KD + ranking',
         '31.99',
-        'against the student alone',
+        'against student alone',
         'one seed',
     ):
         assert name in text
@@ -98,7 +98,7 @@ def test_verdict_claims_what_is_there():
         )
     ]
     text = demo.verdict(runs)
-    assert 'KD against the student alone: -2.0 AP, +5.0 AP' in text
+    assert 'KD against student alone: -2.0 AP, +5.0 AP' in text
     assert '2 seeds' in text
     rows = demo.table_rows(runs)
     assert rows[2][:2] == ['student alone, seed 0', '30.0']

@@ -9,5 +9,9 @@ model = dict(
         out_indices=(1, 2, 4, 6),
         act_cfg=dict(type='ReLU6'),
     ),
-    neck=dict(in_channels=[16, 16, 48, 160]),
+    # Batch norm in the FPN: it is trained from scratch, and briefly.
+    neck=dict(
+        in_channels=[16, 16, 48, 160],
+        norm_cfg=dict(type='BN', requires_grad=True),
+    ),
 )
