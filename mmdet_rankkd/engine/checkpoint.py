@@ -1,5 +1,6 @@
 """Reading checkpoints without executing what is pickled in them."""
 
+import importlib
 import os
 import pickle
 from typing import Any, Dict, List, Optional, Sequence
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-# NumPy 1 has it under another name.
-multiarray: Any = getattr(np, '_core', None) or np.core
-multiarray = multiarray.multiarray
+# NumPy 2 moved its core; files name one place or the other.
+NUMPY_CORES = ('numpy.core', 'numpy._core')
+multiarray: Any = importlib.import_module(
+    NUMPY_CORES[int(np.__version__.split('.')[0]) > 1] + '.multiarray'
+)
 
 #: Prefix, in a checkpoint, of what a distiller learns of its own.
 DISTILLER_PREFIX = 'distiller.'
@@ -36,8 +39,11 @@ def safe_globals() -> List[Any]:
     return [
         HistoryBuffer,
         (_history_statistic, 'builtins.getattr'),
-        multiarray._reconstruct,
-        multiarray.scalar,
+        *(
+            (getattr(multiarray, name), f'{core}.multiarray.{name}')
+            for core in NUMPY_CORES
+            for name in ('_reconstruct', 'scalar')
+        ),
         np.ndarray,
         np.dtype,
         *dtypes,

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,24 @@ def test_mmengine_types_are_read_without_pickled_code(tmp_path):
     assert loaded['score'] == 0.5
     # What mmengine 0.10.7 calls on --resume.
     assert torch.load(path)['counts'].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize('core', [b'numpy.core', b'numpy._core'])
+def test_files_written_with_numpy_1_and_2(tmp_path, core):
+    torch.save(dict(x=np.arange(3), y=np.float64(2)), tmp_path / 'a.pth')
+    with (
+        zipfile.ZipFile(tmp_path / 'a.pth') as old,
+        zipfile.ZipFile(tmp_path / 'b.pth', 'w') as new,
+    ):
+        for info in old.infolist():
+            data = old.read(info)
+            if info.filename.endswith('data.pkl'):
+                assert b'multiarray' in data
+                data = data.replace(b'numpy._core', b'numpy.core')
+                data = data.replace(b'numpy.core', core)
+            new.writestr(info, data)
+    loaded = read_checkpoint(str(tmp_path / 'b.pth'))['state_dict']
+    assert loaded['x'].tolist() == [0, 1, 2] and loaded['y'] == 2
 
 
 def test_only_statistics_of_the_history_are_looked_up():
