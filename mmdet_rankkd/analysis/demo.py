@@ -181,7 +181,11 @@ def collect(run: Run) -> None:
         run.result['tau'] = 1.0
         return
     entries = read_scalars(run.work_dir)
-    run.result = {k: val_curve(entries, f'coco/{k}')[-1][1] for k in METRICS}
+    # MMDetection logs no AP for a detector that found nothing at all.
+    nothing = [(0.0, 0.0)]
+    run.result = {
+        k: (val_curve(entries, f'coco/{k}') or nothing)[-1][1] for k in METRICS
+    }
     run.result['tau'] = val_curve(entries, 'kendall_tau')[-1][1]
     run.result['curves'] = dict(
         ap=val_curve(entries, 'coco/bbox_mAP'),
