@@ -2,13 +2,11 @@
 
 from typing import Any, Dict
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmdet_rankkd.distillers.teacher import (
-    Teacher,
     build_model,
     compare_classes,
     load_config,
@@ -62,20 +60,9 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     runner = Runner.from_cfg(cfg)
     runner.model.load_state_dict(model.state_dict())
-    runner.model.requires_grad_(False)
-    check_names(runner, checkpoint, teacher)
-    with torch.no_grad():
-        facts.update(runner.test())
-    return facts
-
-
-def check_names(
-    runner: Runner, checkpoint: Dict[str, Any], teacher: Teacher
-) -> None:
-    """Compare class names of checkpoint and test set."""
     theirs = checkpoint_classes(checkpoint)
-    if theirs is None or not teacher.check_classes:
-        return
-    loader = runner.build_dataloader(runner._test_dataloader)
-    runner._test_loop['dataloader'] = loader
-    compare_classes(list(loader.dataset.metainfo['classes']), list(theirs))
+    if theirs is not None and teacher.check_classes:
+        dataset = runner.test_loop.dataloader.dataset
+        compare_classes(list(dataset.metainfo['classes']), list(theirs))
+    facts.update(runner.test())
+    return facts

@@ -99,6 +99,8 @@ def test_train_and_test(tmp_path, scripts):
         tmp_path / 'test',
         '--cfg-options',
         *options(tmp_path, 'model'),
+        # Untrained, it is sure of nothing.
+        'model.test_cfg.rcnn.score_thr=0.0',
     )
     assert 'coco/bbox_mAP' in log
     assert 'coco/person_precision' in log  # classwise
