@@ -12,6 +12,7 @@ from mmengine import __version__ as mmengine_version
 from mmengine.config import Config
 from torch import nn
 
+from mmdet_rankkd.engine.checkpoint import read_checkpoint
 from mmdet_rankkd.engine.export import export_student
 from mmdet_rankkd.losses import LogitLoss
 
@@ -38,7 +39,7 @@ def test_keys_are_the_plain_students(distill_cfg, student_cfg):
 
 
 def test_the_file_holds_no_more_than_a_students(trained, student_cfg):
-    saved = torch.load(trained / 'epoch_1.pth', weights_only=True)
+    saved = read_checkpoint(str(trained / 'epoch_1.pth'))
     plain = build(student_cfg.model)
     assert set(saved['state_dict']) == set(plain.state_dict())
     (group,) = saved['optimizer']['param_groups']
@@ -167,7 +168,7 @@ def test_ema_copies_the_student_only(distill_cfg):
     runner = make_runner(cfg)
     runner.train()
     path = Path(cfg.work_dir) / 'epoch_1.pth'
-    saved = torch.load(path, weights_only=True)
+    saved = read_checkpoint(str(path))
     plain = set(build(cfg.model.student).state_dict())
     assert set(saved['state_dict']) == plain
     # EMA's own counter, and the student once more.
@@ -204,7 +205,7 @@ def test_what_the_distiller_learns_is_kept_apart(distill_cfg, tmp_path):
     runner = make_runner_of(cfg)
     runner.train()
     path = str(Path(cfg.work_dir) / 'epoch_1.pth')
-    saved = torch.load(path, weights_only=True)['state_dict']
+    saved = read_checkpoint(str(path))['state_dict']
     plain = set(build(cfg.model.student).state_dict())
     assert set(saved) - plain == {'distiller.loss_scaled.scale'}
     assert saved['distiller.loss_scaled.scale'] != 1
@@ -273,7 +274,7 @@ def test_two_processes(project, tmp_path):
         check=True,
         env=env,
     )
-    saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=True)
+    saved = read_checkpoint(str(tmp_path / 'work/epoch_1.pth'))
     assert not any(
         'teacher' in k or 'student' in k for k in saved['state_dict']
     )

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-import torch
+
+from mmdet_rankkd.engine.checkpoint import read_checkpoint
 
 from ..conftest import ROOT, USER_DISTILL
 
@@ -69,7 +70,7 @@ def test_resume(trained, project):
     assert (trained / 'work/epoch_2.pth').is_file()
     logs = ''.join(p.read_text() for p in (trained / 'work').glob('*/*.log'))
     assert 'Auto resumed from' in logs and 'resumed epoch: 1' in logs
-    saved = torch.load(trained / 'work/epoch_2.pth')
+    saved = read_checkpoint(str(trained / 'work/epoch_2.pth'))
     assert saved['meta']['epoch'] == 2
 
 
