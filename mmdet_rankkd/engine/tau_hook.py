@@ -1,5 +1,6 @@
 """Kendall's tau between a student and a teacher, on the validation set."""
 
+from itertools import islice
 from typing import Any, Optional, Sequence, Union
 
 import torch
@@ -25,14 +26,21 @@ class TauHook(Hook):
     Args:
         teacher (dict): As for :class:`mmdet_rankkd.DistillDetector`.
         logits (dict, optional): The logit hook, ``RoILogits`` by default.
+        max_batches (int, optional): Stop after so many batches of the set.
     """
 
-    def __init__(self, teacher: dict, logits: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        teacher: dict,
+        logits: Optional[dict] = None,
+        max_batches: Optional[int] = None,
+    ) -> None:
         # Imported late: the distillers depend on this package.
         from mmdet_rankkd.distillers.teacher import teacher_from
         from mmdet_rankkd.registry import MODELS
 
         self.teacher = teacher_from(teacher)
+        self.max_batches = max_batches
         self.logits: Any = MODELS.build(
             logits or dict(type='mmdet_rankkd.RoILogits')
         )
@@ -64,7 +72,7 @@ class TauHook(Hook):
         was_training = student.training
         student.eval()
         total = torch.zeros(2, dtype=torch.float64)
-        for data in loader:
+        for data in islice(loader, self.max_batches):
             rois = ground_truth_rois(data['data_samples'])
             logits = [box_logits(m, data, rois) for m in (student, teacher)]
             taus = kendall_tau(*logits)

@@ -24,6 +24,17 @@ def test_tau_of_a_model_to_itself_is_one(project, distill_cfg):
     assert same.training
 
 
+def test_some_batches_only(project, distill_cfg):
+    hook = TauHook(distill_cfg.model.teacher, max_batches=1)
+    torch.manual_seed(0)
+    student = build(distill_cfg.model.student)
+    first, second = raw_batch(seed=0), raw_batch(seed=1)
+    tau = hook.measure(student, [first, second])
+    assert tau == hook.measure(student, [first])
+    hook.max_batches = None
+    assert tau != hook.measure(student, [first, second])
+
+
 def test_logged_after_validation_and_test(student_cfg, distill_cfg):
     student_cfg.custom_hooks = [
         dict(type='mmdet_rankkd.TauHook', teacher=distill_cfg.model.teacher)
