@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 from mmengine import __version__ as mmengine_version
@@ -43,8 +42,6 @@ def make_venv(folder):
     """A venv that sees the packages of this one, but not our path file."""
     run(sys.executable, '-m', 'venv', '--without-pip', folder)
     site = next(folder.glob('lib/python*/site-packages'))
-    ours = Path(os.__file__).parent  # unused by venvs; for clarity of paths
-    assert ours.is_dir()
     packages = [p for p in sys.path if p.endswith('site-packages')]
     # Plain paths, not a .pth chain: path files in them are not read.
     (site / 'outer.pth').write_text('\n'.join(packages))

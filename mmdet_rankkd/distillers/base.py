@@ -167,9 +167,9 @@ class BaseDistiller(BaseModel):
         teacher_inputs: Optional[Tensor],
     ) -> Losses:
         """One pass of the student, one replay of the teacher, the losses."""
-        teacher = self._build_teacher()
+        self._build_teacher()
         if teacher_inputs is None:
-            if not self.shares_inputs(teacher):
+            if not self.teacher.shares_inputs:
                 raise ValueError(
                     "the teacher's normalisation or padding differs from the "
                     "student's: call this model on what its own "
@@ -180,14 +180,6 @@ class BaseDistiller(BaseModel):
             result = self.student(inputs, data_samples, mode='loss')
         pair = self.teacher.replay(self.logits.replay, teacher_inputs, record)
         return self.add_losses(result, pair)
-
-    def shares_inputs(self, teacher: Any) -> bool:
-        """Whether student and teacher want the same pixels."""
-        from .teacher import same_preprocessing
-
-        return same_preprocessing(
-            self.student.data_preprocessor, teacher.data_preprocessor
-        )
 
     def add_losses(self, result: Losses, pair: Any) -> Losses:
         """Add the distillation losses of a ``LogitPair``, and tau."""

@@ -108,12 +108,13 @@ class Teacher:
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
         self.model: Any = None
+        self.shares_inputs = False
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
         return self
 
-    def build(self, student: nn.Module, check: CheckFunction) -> nn.Module:
+    def build(self, student: Any, check: CheckFunction) -> nn.Module:
         """Build, check and freeze the teacher; once.
 
         Args:
@@ -132,10 +133,14 @@ class Teacher:
             # The teacher's initial weights must not move the random numbers
             # of the training.
             with torch.random.fork_rng():
-                model = build_model(load_config(self.config))
+                model: Any = build_model(load_config(self.config))
             check(model)
             self._load(model, checkpoint)
             self.model = model.eval().requires_grad_(False)
+            # Once: on a GPU the comparison waits for the device.
+            self.shares_inputs = same_preprocessing(
+                model.data_preprocessor, student.data_preprocessor
+            )
             if self.channels_last:
                 self.model.to(memory_format=torch.channels_last)
             self.follow(student)
@@ -180,7 +185,7 @@ class Teacher:
         """
         assert self.model is not None
         ours = self.model.data_preprocessor
-        if same_preprocessing(ours, student_preprocessor):
+        if self.shares_inputs:
             return None
         if getattr(student_preprocessor, 'batch_augments', None):
             raise ValueError(

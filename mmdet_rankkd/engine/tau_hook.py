@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor
 
-from mmdet_rankkd.registry import HOOKS
+from mmdet_rankkd.registry import HOOKS, MODELS
 
 
 @HOOKS.register_module()
@@ -37,7 +37,6 @@ class TauHook(Hook):
     ) -> None:
         # Imported late: the distillers depend on this package.
         from mmdet_rankkd.distillers.teacher import teacher_from
-        from mmdet_rankkd.registry import MODELS
 
         self.teacher = teacher_from(teacher)
         self.max_batches = max_batches
