@@ -5,10 +5,18 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mmdet_rankkd.registry import MODELS
 
 from .base import LogitLoss, prepare_pair, reduce_rows
+from .pairwise import (
+    BACKENDS,
+    PAIR_KERNELS,
+    is_compiling,
+    over_pairs,
+    sign_sums,
+)
 
 CHANNELS = ('all', 'top', 'min')
 
@@ -32,9 +40,17 @@ def standardize(
         min_std (float): Floor of the standard deviation.
     """
     centred = logits - logits.mean(1, keepdim=True)
-    count = max(logits.shape[1] - int(unbiased), 1)
+    return centred / (_spread(centred, unbiased, min_std)[0] + eps)
+
+
+def _spread(
+    centred: Tensor, unbiased: bool, min_std: float
+) -> Tuple[Tensor, Tensor, int]:
+    """Standard deviation, whether it is above the floor, and its divisor."""
+    count = max(centred.shape[1] - int(unbiased), 1)
     variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance.clamp(min=min_std**2).sqrt() + eps)
+    std = variance.clamp(min=min_std**2).sqrt()
+    return std, variance > min_std**2, count
 
 
 def check_settings(
@@ -44,6 +60,7 @@ def check_settings(
     min_std: float,
     channels: str,
     percent: float,
+    backend: str = 'auto',
 ) -> None:
     """Raise ValueError for settings outside the documented ranges."""
     if not k > 0:
@@ -61,32 +78,140 @@ def check_settings(
         )
     if not 0 < percent <= 100:
         raise ValueError(f'percent must be in (0, 100], got {percent}')
+    if backend not in BACKENDS:
+        raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
 
 
-def select_channels(
-    student: Tensor, teacher: Tensor, channels: str, percent: float
+def top_channels(teacher: Tensor, channels: str, percent: float) -> Tensor:
+    """Index, shape (N, c), of the teacher's highest or lowest classes."""
+    classes = teacher.shape[1]
+    count = min(max(2, math.ceil(classes * percent / 100)), classes)
+    return teacher.topk(count, dim=1, largest=channels == 'top').indices
+
+
+def soft_tau_and_gradient(
+    student: Tensor,
+    teacher: Tensor,
+    k: float,
+    form: int,
+    normalize: bool,
+    eps: float,
+    unbiased: bool,
+    min_std: float,
+    channels: str,
+    percent: float,
+    backend: str,
 ) -> Tuple[Tensor, Tensor]:
-    """Keep the classes that the teacher scores highest or lowest."""
-    count = min(
-        max(2, math.ceil(teacher.shape[1] * percent / 100)), teacher.shape[1]
+    """Differentiable tau of each row and its gradient, in closed form.
+
+    With s the logits that enter the sum of Eq. 6,
+
+    ``dtau / ds_i = 2k / (C(C-1)) sum_j (1 - tanh^2(k ds_ij)) tanh(k dt_ij)``
+
+    Returns:
+        tuple[Tensor, Tensor]: tau, shape (N,), and its gradient by the
+        student's logits, shape (N, C).
+    """
+
+    def scores(logits: Tensor) -> Tensor:
+        if not normalize:
+            return logits
+        return standardize(logits, eps, unbiased, min_std)
+
+    x, y = scores(student), scores(teacher)
+    # Standardised logits lie within sqrt(2C) of each other, so that k and C
+    # alone tell whether their exponentials stay in range.
+    largest = k * math.sqrt(2 * student.shape[1])
+    exponentials = (
+        form != 2
+        and normalize
+        and largest < math.log(torch.finfo(x.dtype).max) - 2
     )
-    index = teacher.topk(count, dim=1, largest=channels == 'top').indices
-    return student.gather(1, index), teacher.gather(1, index)
-
-
-def soft_tau(student: Tensor, teacher: Tensor, k: float, form: int) -> Tensor:
-    """Differentiable tau of each row, shape (N,): Eq. 6 and 14 to 16."""
-    classes = student.shape[1]
-    student = student[:, :, None] - student[:, None, :]
-    teacher = teacher[:, :, None] - teacher[:, None, :]
-    if form == 1:
-        concordance = torch.tanh(k * teacher) * torch.tanh(k * student)
-    elif form == 2:
-        concordance = torch.tanh(k * teacher * student)
+    index = None
+    if channels != 'all':
+        index = top_channels(teacher, channels, percent)
+        x, y = x.gather(1, index), y.gather(1, index)
+    classes = x.shape[1]
+    if exponentials:
+        x = _exponentials(x, k)
+        y = _exponentials(y, k) if form == 1 else y
     else:
-        concordance = torch.sign(teacher) * torch.tanh(k * student)
+        # k once in the product of form 2, twice in that of two tanh.
+        x, y = (x if form == 2 else k * x), k * y
+    concordance, gradient = over_pairs(
+        PAIR_KERNELS[form, exponentials], x, y, backend
+    )
+    del x, y
     # Each pair of classes is there twice and the diagonal is zero.
-    return concordance.sum((1, 2)) / (classes * (classes - 1))
+    tau = concordance.sum(1) / (classes * (classes - 1))
+    del concordance
+    gradient = gradient * (
+        2 * (1 if form == 2 else k) / (classes * (classes - 1))
+    )
+    if index is not None:
+        gradient = torch.zeros_like(student).scatter(1, index, gradient)
+    if normalize:
+        gradient = _standardize_backward(
+            student, gradient, eps, unbiased, min_std
+        )
+    return tau, gradient
+
+
+def _exponentials(scores: Tensor, k: float) -> Tensor:
+    """``exp(2kz)``, each row scaled so that neither end leaves the range."""
+    middle = (scores.amax(1, keepdim=True) + scores.amin(1, keepdim=True)) / 2
+    return (scores - middle).mul_(2 * k).exp_()
+
+
+def _standardize_backward(
+    logits: Tensor,
+    gradient: Tensor,
+    eps: float,
+    unbiased: bool,
+    min_std: float,
+) -> Tensor:
+    """Gradient by the logits from that by the standardised logits.
+
+    The gradient's rows sum to zero, so the mean has no part in it.
+    """
+    centred = logits - logits.mean(1, keepdim=True)
+    std, free, count = _spread(centred, unbiased, min_std)
+    along = (gradient * centred).sum(1, keepdim=True)
+    along = along * free / ((std + eps) * std * count)
+    return gradient.sub(centred.mul_(along)).div_(std + eps)
+
+
+class _SoftTau(torch.autograd.Function):
+    """:func:`soft_tau_and_gradient` under autograd; keeps the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, settings: Dict[str, Any]
+    ) -> Tensor:
+        chunk = 2**18 if student.device.type == 'cpu' else 2**22
+        pieces = -(-student.numel() // chunk)
+        if pieces <= 1 or is_compiling():
+            tau, gradient = soft_tau_and_gradient(student, teacher, **settings)
+        else:
+            gradient = torch.empty_like(
+                student, memory_format=torch.contiguous_format
+            )
+            taus = []
+            for s, t, out in zip(
+                *(z.tensor_split(pieces) for z in (student, teacher, gradient))
+            ):
+                part, grad = soft_tau_and_gradient(s, t, **settings)
+                out.copy_(grad)
+                taus.append(part)
+            tau = torch.cat(taus)
+        ctx.save_for_backward(gradient)
+        return tau
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_tau: Tensor) -> Tuple[Any, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grad_tau[:, None] * gradient, None, None
 
 
 def kendall_rank_loss(
@@ -101,6 +226,7 @@ def kendall_rank_loss(
     min_std: float = 1e-3,
     channels: str = 'all',
     percent: float = 100.0,
+    backend: str = 'auto',
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -136,6 +262,9 @@ def kendall_rank_loss(
             by teacher logit (Fig. 4), chosen after the standardisation.
         percent (float): How many of the classes then count, in (0, 100];
             rounded up, at least two.
+        backend (str): ``'compiled'`` fuses the sum over pairs of classes by
+            ``torch.compile``, ``'eager'`` takes it in blocks, ``'auto'``
+            compiles where it pays and is possible. The results are equal.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -152,17 +281,23 @@ def kendall_rank_loss(
             its range.
         TypeError: If logits are not floating point.
     """
-    check_settings(k, form, eps, min_std, channels, percent)
+    check_settings(k, form, eps, min_std, channels, percent, backend)
     student, teacher = prepare_pair(student, teacher)
-    if student.shape[1] < 2:
+    if student.shape[1] < 2 or len(student) == 0:
         rows = student.sum(1) * 0
         return reduce_rows(rows, weight, avg_factor, reduction)
-    if normalize:
-        student = standardize(student, eps, unbiased, min_std)
-        teacher = standardize(teacher, eps, unbiased, min_std)
-    if channels != 'all':
-        student, teacher = select_channels(student, teacher, channels, percent)
-    rows = -soft_tau(student, teacher, k, form)
+    settings = dict(
+        k=k,
+        form=form,
+        normalize=normalize,
+        eps=eps,
+        unbiased=unbiased,
+        min_std=min_std,
+        channels=channels,
+        percent=percent,
+        backend=backend,
+    )
+    rows = -_SoftTau.apply(student, teacher, settings)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
 
@@ -192,16 +327,10 @@ def kendall_tau(student: Tensor, teacher: Tensor) -> Tensor:
     rows, classes = student.shape
     if classes < 2:
         return student.new_full((rows,), math.nan, dtype=torch.float32)
-    # In chunks of rows: at most 16 million pairs at a time.
-    chunk = max(1, 2**24 // classes**2)
-    taus = [
-        (
-            torch.sign(s[:, :, None] - s[:, None, :])
-            * torch.sign(t[:, :, None] - t[:, None, :])
-        ).sum((1, 2), dtype=torch.float32)
-        for s, t in zip(student.split(chunk), teacher.split(chunk))
-    ]
-    return torch.cat(taus) / (classes * (classes - 1))
+    if rows == 0:
+        return student.new_zeros(0, dtype=torch.float32)
+    (concordance,) = over_pairs(sign_sums, student, teacher)
+    return concordance.sum(1).float() / (classes * (classes - 1))
 
 
 @MODELS.register_module()
@@ -217,6 +346,7 @@ class KendallRankLoss(LogitLoss):
         min_std (float): Floor of the standard deviation.
         channels (str): ``'all'``, ``'top'`` or ``'min'``.
         percent (float): Share of the classes that counts, in (0, 100].
+        backend (str): ``'auto'``, ``'compiled'`` or ``'eager'``.
         loss_weight (float): gamma of the paper's Eq. 8.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
         loss_name (str, optional): Name in the log, ``loss_rank`` by default.
@@ -234,12 +364,13 @@ class KendallRankLoss(LogitLoss):
         min_std: float = 1e-3,
         channels: str = 'all',
         percent: float = 100.0,
+        backend: str = 'auto',
         loss_weight: float = 1.0,
         reduction: str = 'mean',
         loss_name: Optional[str] = None,
     ) -> None:
         super().__init__(loss_weight, reduction, loss_name)
-        check_settings(k, form, eps, min_std, channels, percent)
+        check_settings(k, form, eps, min_std, channels, percent, backend)
         self.settings: Dict[str, Any] = dict(
             k=k,
             form=form,
@@ -249,6 +380,7 @@ class KendallRankLoss(LogitLoss):
             min_std=min_std,
             channels=channels,
             percent=percent,
+            backend=backend,
         )
 
     def rows(
