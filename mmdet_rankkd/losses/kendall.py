@@ -1,7 +1,8 @@
 """Kendall's tau: the ranking loss of the paper and the exact coefficient."""
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -12,9 +13,11 @@ from mmdet_rankkd.registry import MODELS
 from .base import LogitLoss, prepare_pair, reduce_rows
 from .pairwise import (
     BACKENDS,
-    PAIR_KERNELS,
+    Kernel,
+    Run,
     is_compiling,
-    over_pairs,
+    pair_kernel,
+    run,
     sign_sums,
 )
 
@@ -34,12 +37,12 @@ def standardize(
     order 1 / eps. Rows with a spread above the floor are not touched by it.
 
     Args:
-        logits (Tensor): Shape (N, C).
+        logits (Tensor): Shape (..., C).
         eps (float): Added to the standard deviation.
         unbiased (bool): Divide the variance by C - 1 rather than C.
         min_std (float): Floor of the standard deviation.
     """
-    centred = logits - logits.mean(1, keepdim=True)
+    centred = logits - logits.mean(-1, keepdim=True)
     return centred / (_spread(centred, unbiased, min_std)[0] + eps)
 
 
@@ -47,8 +50,8 @@ def _spread(
     centred: Tensor, unbiased: bool, min_std: float
 ) -> Tuple[Tensor, Tensor, int]:
     """Standard deviation, whether it is above the floor, and its divisor."""
-    count = max(centred.shape[1] - int(unbiased), 1)
-    variance = centred.square().sum(1, keepdim=True) / count
+    count = max(centred.shape[-1] - int(unbiased), 1)
+    variance = centred.square().sum(-1, keepdim=True) / count
     std = variance.clamp(min=min_std**2).sqrt()
     return std, variance > min_std**2, count
 
@@ -83,15 +86,16 @@ def check_settings(
 
 
 def top_channels(teacher: Tensor, channels: str, percent: float) -> Tensor:
-    """Index, shape (N, c), of the teacher's highest or lowest classes."""
-    classes = teacher.shape[1]
+    """Index, shape (..., c), of the teacher's highest or lowest classes."""
+    classes = teacher.shape[-1]
     count = min(max(2, math.ceil(classes * percent / 100)), classes)
-    return teacher.topk(count, dim=1, largest=channels == 'top').indices
+    return teacher.topk(count, dim=-1, largest=channels == 'top').indices
 
 
 def soft_tau_and_gradient(
     student: Tensor,
     teacher: Tensor,
+    run: Run,
     k: float,
     form: int,
     normalize: bool,
@@ -100,85 +104,101 @@ def soft_tau_and_gradient(
     min_std: float,
     channels: str,
     percent: float,
-    backend: str,
 ) -> Tuple[Tensor, Tensor]:
     """Differentiable tau of each row and its gradient, in closed form.
 
-    With s the logits that enter the sum of Eq. 6,
+    With s and t the scores that enter the sum of Eq. 6,
 
-    ``dtau / ds_i = 2k / (C(C-1)) sum_j (1 - tanh^2(k ds_ij)) tanh(k dt_ij)``
+    ``dtau / ds_i = 2k / (C(C-1)) sum_j (1 - tanh^2(k s_ij)) tanh(k t_ij)``
+
+    Args:
+        student (Tensor): Logits, shape (..., C).
+        teacher (Tensor): Logits, same shape.
+        run (Run): How to run it.
+
+    The other arguments are those of :func:`kendall_rank_loss`.
 
     Returns:
-        tuple[Tensor, Tensor]: tau, shape (N,), and its gradient by the
-        student's logits, shape (N, C).
+        tuple[Tensor, Tensor]: tau, without the dimension of the classes, and
+        its gradient by the student's logits.
     """
-
-    def scores(logits: Tensor) -> Tensor:
-        if not normalize:
-            return logits
-        return standardize(logits, eps, unbiased, min_std)
-
-    x, y = scores(student), scores(teacher)
-    # Standardised logits lie within sqrt(2C) of each other, so that k and C
-    # alone tell whether their exponentials stay in range.
-    largest = k * math.sqrt(2 * student.shape[1])
-    exponentials = (
-        form != 2
-        and normalize
-        and largest < math.log(torch.finfo(x.dtype).max) - 2
+    # Standardised logits are at most sqrt(C) in size, so that k and C alone
+    # tell whether the exponentials of the scores stay in range.
+    kernel = pair_kernel(
+        form,
+        k * math.sqrt(student.shape[-1]) if normalize else math.inf,
+        math.log(torch.finfo(student.dtype).max),
     )
+    exponentials = kernel.keywords['exponentials']
+    norm = (normalize, eps, unbiased, min_std)
+    # As a tensor, so that the compiler takes it for a variable.
+    steepness = torch.full((), k, dtype=student.dtype, device=student.device)
     index = None
     if channels != 'all':
         index = top_channels(teacher, channels, percent)
-        x, y = x.gather(1, index), y.gather(1, index)
-    classes = x.shape[1]
-    if exponentials:
-        x = _exponentials(x, k)
-        y = _exponentials(y, k) if form == 1 else y
-    else:
-        # k once in the product of form 2, twice in that of two tanh.
-        x, y = (x if form == 2 else k * x), k * y
-    concordance, gradient = over_pairs(
-        PAIR_KERNELS[form, exponentials], x, y, backend
+    scores = run.stage(_scores)(
+        student, teacher, index, steepness, form, exponentials, run.swap, *norm
     )
-    del x, y
-    # Each pair of classes is there twice and the diagonal is zero.
-    tau = concordance.sum(1) / (classes * (classes - 1))
-    del concordance
-    gradient = gradient * (
-        2 * (1 if form == 2 else k) / (classes * (classes - 1))
+    return run.stage(_tau_and_gradient)(
+        student, *scores, index, steepness, kernel, run, *norm
     )
-    if index is not None:
-        gradient = torch.zeros_like(student).scatter(1, index, gradient)
+
+
+def _scores(
+    student: Tensor,
+    teacher: Tensor,
+    index: Optional[Tensor],
+    k: Tensor,
+    form: int,
+    exponentials: bool,
+    swap: Callable[[Tensor], Tensor],
+    normalize: bool,
+    *norm: Any,
+) -> Tuple[Tensor, Tensor]:
+    """What the kernels take: scores, scaled by k, or exp of twice them."""
+    x, y = student, teacher
     if normalize:
-        gradient = _standardize_backward(
-            student, gradient, eps, unbiased, min_std
-        )
-    return tau, gradient
+        x, y = standardize(x, *norm), standardize(y, *norm)
+    if index is not None:
+        x, y = x.gather(-1, index), y.gather(-1, index)
+    # The product of form 2 has k once, a product of two tanh has it in both.
+    x, y = (x if form == 2 else k * x), k * y
+    if exponentials:
+        x, y = (2 * x).exp(), ((2 * y).exp() if form == 1 else y)
+    return swap(x).contiguous(), swap(y).contiguous()
 
 
-def _exponentials(scores: Tensor, k: float) -> Tensor:
-    """``exp(2kz)``, each row scaled so that neither end leaves the range."""
-    middle = (scores.amax(1, keepdim=True) + scores.amin(1, keepdim=True)) / 2
-    return (scores - middle).mul_(2 * k).exp_()
-
-
-def _standardize_backward(
-    logits: Tensor,
-    gradient: Tensor,
+def _tau_and_gradient(
+    student: Tensor,
+    x: Tensor,
+    y: Tensor,
+    index: Optional[Tensor],
+    k: Tensor,
+    kernel: Kernel,
+    run: Run,
+    normalize: bool,
     eps: float,
     unbiased: bool,
     min_std: float,
-) -> Tensor:
-    """Gradient by the logits from that by the standardised logits.
-
-    The gradient's rows sum to zero, so the mean has no part in it.
-    """
-    centred = logits - logits.mean(1, keepdim=True)
+) -> Tuple[Tensor, Tensor]:
+    concordance, gradient = run.pairs(kernel, x, y)
+    pairs = x.shape[1] * (x.shape[1] - 1)
+    tau = concordance.sum(1) / pairs
+    # Each pair of classes is there twice: (i, j) and (j, i).
+    factor = 2 if kernel.keywords['form'] == 2 else 2 * k
+    gradient = run.swap(gradient) * (factor / pairs)
+    if index is not None:
+        gradient = torch.zeros_like(student).scatter(-1, index, gradient)
+    if not normalize:
+        return tau, gradient.contiguous()
+    # The gradient by the scores sums to zero over the classes, so that the
+    # mean has no part in it.
+    centred = student - student.mean(-1, keepdim=True)
     std, free, count = _spread(centred, unbiased, min_std)
-    along = (gradient * centred).sum(1, keepdim=True)
+    along = (gradient * centred).sum(-1, keepdim=True)
     along = along * free / ((std + eps) * std * count)
-    return gradient.sub(centred.mul_(along)).div_(std + eps)
+    gradient = (gradient - along * centred) / (std + eps)
+    return tau, gradient.contiguous()
 
 
 class _SoftTau(torch.autograd.Function):
@@ -186,23 +206,28 @@ class _SoftTau(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, settings: Dict[str, Any]
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        backend: str,
+        settings: Dict[str, Any],
     ) -> Tensor:
-        chunk = 2**18 if student.device.type == 'cpu' else 2**22
-        pieces = -(-student.numel() // chunk)
-        if pieces <= 1 or is_compiling():
-            tau, gradient = soft_tau_and_gradient(student, teacher, **settings)
+        compute = partial(soft_tau_and_gradient, **settings)
+        piece = 2**19 if student.device.type == 'cpu' else 2**22
+        pieces = 1 if is_compiling() else -(-student.numel() // piece)
+        if pieces <= 1:
+            tau, gradient = run(compute, student, teacher, backend)
         else:
-            gradient = torch.empty_like(
-                student, memory_format=torch.contiguous_format
+            gradient = torch.empty(
+                student.shape, dtype=student.dtype, device=student.device
             )
             taus = []
             for s, t, out in zip(
                 *(z.tensor_split(pieces) for z in (student, teacher, gradient))
             ):
-                part, grad = soft_tau_and_gradient(s, t, **settings)
-                out.copy_(grad)
-                taus.append(part)
+                tau, part = run(compute, s, t, backend)
+                taus.append(tau)
+                out.copy_(part)
             tau = torch.cat(taus)
         ctx.save_for_backward(gradient)
         return tau
@@ -211,7 +236,7 @@ class _SoftTau(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_tau: Tensor) -> Tuple[Any, ...]:
         (gradient,) = ctx.saved_tensors
-        return grad_tau[:, None] * gradient, None, None
+        return grad_tau[:, None] * gradient, None, None, None
 
 
 def kendall_rank_loss(
@@ -295,9 +320,8 @@ def kendall_rank_loss(
         min_std=min_std,
         channels=channels,
         percent=percent,
-        backend=backend,
     )
-    rows = -_SoftTau.apply(student, teacher, settings)
+    rows = -_SoftTau.apply(student, teacher, backend, settings)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
 
@@ -329,8 +353,18 @@ def kendall_tau(student: Tensor, teacher: Tensor) -> Tensor:
         return student.new_full((rows,), math.nan, dtype=torch.float32)
     if rows == 0:
         return student.new_zeros(0, dtype=torch.float32)
-    (concordance,) = over_pairs(sign_sums, student, teacher)
-    return concordance.sum(1).float() / (classes * (classes - 1))
+    (tau,) = run(_tau, student, teacher)
+    return tau.float()
+
+
+def _tau(student: Tensor, teacher: Tensor, run: Run) -> Tuple[Tensor]:
+    x, y = (run.swap(z).contiguous() for z in (student, teacher))
+    return run.stage(_exact_tau)(x, y, run)
+
+
+def _exact_tau(x: Tensor, y: Tensor, run: Run) -> Tuple[Tensor]:
+    (concordance,) = run.pairs(sign_sums, x, y)
+    return (concordance.sum(1) / (x.shape[1] * (x.shape[1] - 1)),)
 
 
 @MODELS.register_module()

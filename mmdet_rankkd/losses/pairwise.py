@@ -1,35 +1,39 @@
 """Sums over all pairs of classes, without a tensor over all pairs.
 
-The one computation that the ranking loss and Kendall's tau need, in two
-equal forms: in blocks that fit the cache (eager), and fused by Inductor into
-one loop that stores nothing per pair (compiled).
+The computation that the ranking loss and Kendall's tau share, run in blocks
+that fit the cache (eager), or fused by Inductor into one loop that stores
+nothing per pair (compiled).
 """
 
+import math
 import warnings
 from functools import lru_cache, partial
-from typing import Callable, Dict, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 BACKENDS = ('auto', 'compiled', 'eager')
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor], Tuple[Tensor, ...]]
 
 # Below so many pairs of classes, `auto` does not compile.
 MIN_PAIRS_TO_COMPILE = 2**19
 
-# Rows side by side in memory, so that a vector unit takes one class of
-# several rows at a time, with neither a remainder nor a horizontal sum.
+# Rows that compiled code has side by side in memory: a vector unit takes one
+# class of several rows at a time, without remainders and horizontal sums.
 LANES = 16
 
 # Why a kind of device cannot compile, once that is known.
 _failures: Dict[str, str] = {}
 
 
-def tanh_of(difference: Tensor) -> Tensor:
-    """``tanh`` with one vectorisable exponential."""
-    decay = torch.expm1(-2 * difference.abs())
-    return torch.copysign(decay / (decay + 2), difference)
+def tanh(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """``tanh(x)`` and its derivative, which keeps its relative precision."""
+    decay = torch.exp2((-2 / math.log(2)) * x.abs())
+    inverse = 1 / (1 + decay)
+    value = torch.copysign((1 - decay) * inverse, x)
+    return value, 4 * decay * inverse * inverse
 
 
 def pair_sums(
@@ -39,6 +43,7 @@ def pair_sums(
     yj: Tensor,
     form: int,
     exponentials: bool,
+    one_division: bool,
 ) -> Tuple[Tensor, Tensor]:
     """Sum concordance and its derivative by ``x_i`` over j, dimension 2.
 
@@ -49,26 +54,34 @@ def pair_sums(
     :math:`u = tanh((x_i - x_j)(y_i - y_j))` (form 2).
 
     Args:
-        xi (Tensor): Student logits, broadcastable to (N, C_i, C_j, ...).
-        yi (Tensor): Teacher logits, likewise.
-        xj (Tensor): Student logits again.
-        yj (Tensor): Teacher logits again.
+        xi (Tensor): Student scores, broadcastable to (N, C_i, C_j, ...).
+        yi (Tensor): Teacher scores, likewise.
+        xj (Tensor): Student scores again.
+        yj (Tensor): Teacher scores again.
         form (int): 1, 2 or 3.
-        exponentials (bool): The tensors that go through tanh hold
-            ``exp(2x)`` in place of ``x``: the difference of two of them over
-            their sum is the tanh, so no exponential is needed per pair.
+        exponentials (bool): What goes through tanh comes as ``exp(2x)``, so
+            that no exponential is needed per pair; not for form 2.
+        one_division (bool): Take both tanh of form 1 with one division; for
+            exponentials whose products of four stay in range.
     """
-    dy = yi - yj
     if form == 2:
-        u = tanh_of((xi - xj) * dy)
-        return u.sum(2), ((1 - u * u) * dy).sum(2)
-    s = (xi - xj) / (xi + xj) if exponentials else tanh_of(xi - xj)
-    if form == 3:
-        t = torch.sign(dy)
+        u, slope = tanh((xi - xj) * (yi - yj))
+        return u.sum(2), (slope * (yi - yj)).sum(2)
+    if not exponentials:
+        s, slope = tanh(xi - xj)
+        t = torch.sign(yi - yj) if form == 3 else tanh(yi - yj)[0]
+        return (s * t).sum(2), (slope * t).sum(2)
+    # tanh(a - b) = (A - B) / (A + B), its derivative 4AB / (A + B)^2
+    x, y = xi + xj, yi + yj
+    if one_division:
+        inverse = torch.reciprocal(x * y)
+        over_x, over_y = inverse * y, inverse * x
     else:
-        t = dy / (yi + yj) if exponentials else tanh_of(dy)
-    st = s * t
-    return st.sum(2), (t - s * st).sum(2)
+        over_x, over_y = torch.reciprocal(x), torch.reciprocal(y)
+    s = (xi - xj) * over_x
+    t = torch.sign(yi - yj) if form == 3 else (yi - yj) * over_y
+    slope = (xi * over_x) * (xj * over_x)
+    return (s * t).sum(2), 4 * (slope * t).sum(2)
 
 
 def sign_sums(
@@ -78,13 +91,32 @@ def sign_sums(
     return ((torch.sign(xi - xj) * torch.sign(yi - yj)).sum(2),)
 
 
-# :func:`pair_sums` with its last two arguments set.
-PAIR_KERNELS = {
-    (form, exponentials): partial(
-        pair_sums, form=form, exponentials=exponentials
+def pair_kernel(form: int, largest: float, limit: float) -> Kernel:
+    """The kernel for scores of at most ``largest`` in absolute value.
+
+    Args:
+        form (int): 1, 2 or 3.
+        largest (float): Bound of the scores, infinity if there is none.
+        limit (float): Where ``exp`` leaves the range of the dtype.
+    """
+    exponentials = form != 2 and 2 * largest < limit - 2
+    one_division = form == 1 and 4 * largest < limit - 2
+    return _KERNELS[form, exponentials, one_division]
+
+
+# Each kernel is one object, for the compiler to know it again.
+_KERNELS: Dict[Tuple[int, bool, bool], Any] = {
+    key: partial(
+        pair_sums, form=key[0], exponentials=key[1], one_division=key[2]
     )
-    for form in (1, 2, 3)
-    for exponentials in (False, True)
+    for key in (
+        (1, False, False),
+        (1, True, False),
+        (1, True, True),
+        (2, False, False),
+        (3, False, False),
+        (3, True, False),
+    )
 }
 
 
@@ -114,87 +146,128 @@ def eager(kernel: Callable, x: Tensor, y: Tensor) -> Tuple[Tensor, ...]:
     return tuple(torch.cat(sums) for sums in zip(*results))
 
 
+def _whole(kernel: Kernel, x: Tensor, y: Tensor) -> Tuple[Tensor, ...]:
+    """Evaluate the kernel at once; for the compiler, which stores no pair."""
+    return kernel(x[:, :, None], y[:, :, None], x[:, None], y[:, None])
+
+
+def _on_lanes(kernel: Kernel, x: Tensor, y: Tensor) -> Tuple[Tensor, ...]:
+    # So that the compiler takes this size for a constant.
+    torch._check(x.shape[2] == LANES)
+    torch._check(y.shape[2] == LANES)
+    return _whole(kernel, x, y)
+
+
+def _swap(logits: Tensor) -> Tensor:
+    return logits.transpose(1, 2)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 @lru_cache(maxsize=None)
-def _compile(kernel: Callable) -> Callable:
-    def on_lanes(x: Tensor, y: Tensor) -> Tuple[Tensor, ...]:
-        return kernel(x[:, :, None], y[:, :, None], x[:, None], y[:, None])
+def _compiled(function: Callable) -> Callable:
+    def on_lanes(*args: Any) -> Any:
+        return function(*args)
 
-    # torch.compile counts recompilations by code object, so that kernels
-    # which shared one would use up each other's allowance.
-    on_lanes.__code__ = on_lanes.__code__.replace(co_name='pairs_on_lanes')
-    return torch.compile(on_lanes, fullgraph=True)
+    # torch.compile counts recompilations by code object; functions that
+    # shared one would use up each other's allowance.
+    on_lanes.__code__ = on_lanes.__code__.replace(co_name='on_lanes')
+    # Fused multiply-adds: a tenth of the time on CPUs.
+    option = 'cpp.enable_floating_point_contract_flag'
+    options = {}
+    if option in torch._inductor.list_options():
+        options[option] = 'fast'
+    return torch.compile(
+        on_lanes, fullgraph=True, dynamic=True, options=options
+    )
 
 
-def compiled(kernel: Callable, x: Tensor, y: Tensor) -> Tuple[Tensor, ...]:
-    """Evaluate the kernel in one fused loop.
+class Run(NamedTuple):
+    """How a computation on logits is to be run.
 
-    Compiled at the first call for all N and C (once more for N <= LANES).
+    A computation is a few stages, each a function of logits (N, C), or
+    (B, LANES, C) where it is compiled. For a sum over pairs, logits are
+    swapped to (B, C, LANES) in memory in a stage before, so that classes are
+    in dimension 1 both ways, and its results are swapped back.
+
+    Attributes:
+        stage (Callable): Makes a stage ready to be called.
+        pairs (Callable): Evaluates a kernel on student and teacher scores.
+        swap (Callable): Swaps the last two of three dimensions.
     """
-    from torch._dynamo import mark_dynamic, mark_static
 
-    rows, classes = x.shape
-    blocks = -(-rows // LANES)
-    x, y = (
-        F.pad(z, (0, 0, 0, blocks * LANES - rows), value=1.0)
-        .view(blocks, LANES, classes)
-        .transpose(1, 2)
-        .contiguous()
-        for z in (x, y)
-    )
-    for z in (x, y):
-        if blocks > 1:
-            mark_dynamic(z, 0)
-        mark_dynamic(z, 1)
-        mark_static(z, 2)
-    with torch.autocast(x.device.type, enabled=False):
-        sums = _compile(kernel)(x, y)
-    return tuple(
-        z.transpose(1, 2).reshape(blocks * LANES, classes)[:rows] for z in sums
-    )
+    stage: Callable[[Callable], Callable] = _same
+    pairs: Callable[..., Tuple[Tensor, ...]] = eager
+    swap: Callable[[Tensor], Tensor] = _same
 
 
-def over_pairs(
-    kernel: Callable, x: Tensor, y: Tensor, backend: str = 'auto'
+EAGER = Run()
+INLINE = Run(pairs=_whole)
+COMPILED = Run(_compiled, _on_lanes, _swap)
+
+
+def _to_lanes(logits: Tensor) -> Tensor:
+    from torch._dynamo import mark_static
+
+    rows, classes = logits.shape
+    missing = -rows % LANES
+    if missing:
+        logits = F.pad(logits, (0, 0, 0, missing))
+    lanes = logits.reshape(-1, LANES, classes)
+    mark_static(lanes, 1)
+    return lanes
+
+
+def run(
+    compute: Callable[..., Tuple[Tensor, ...]],
+    student: Tensor,
+    teacher: Tensor,
+    backend: str = 'auto',
 ) -> Tuple[Tensor, ...]:
-    """Evaluate a kernel over all pairs of classes.
+    """Run a computation on logits.
 
     Args:
-        kernel (Callable): one of ``PAIR_KERNELS`` or :func:`sign_sums`.
-        x (Tensor): Student logits, shape (N, C), with N > 0 and C > 1.
-        y (Tensor): Teacher logits, same shape, dtype and device.
+        compute (Callable): Takes student and teacher logits, with the classes
+            last, and a :class:`Run`; returns tensors of those rows.
+        student (Tensor): Logits, shape (N, C), with N > 0.
+        teacher (Tensor): Logits, same shape, dtype and device.
         backend (str): ``'compiled'``, ``'eager'``, or ``'auto'``: compiled
-            where there is much to do and a compiler; if compilation fails,
-            eager from then on, with one warning that says why.
+            where there is much to do and a compiler to do it; if compilation
+            fails, eager from then on, with one warning that says why.
 
     Returns:
-        tuple[Tensor, ...]: The sums over j, each of shape (N, C).
+        tuple[Tensor, ...]: What ``compute`` returned.
     """
-    if is_compiling():  # the model around us is; it fuses the plain formula
-        return kernel(x[:, :, None], y[:, :, None], x[:, None], y[:, None])
-    device = x.device.type
+    if is_compiling():  # the caller is part of a model that is compiled
+        return compute(student, teacher, INLINE)
+    device = student.device.type
     if backend == 'auto':
-        few = x.shape[0] * x.shape[1] ** 2 < MIN_PAIRS_TO_COMPILE
-        backend = 'eager' if few or device in _failures else 'auto'
+        few = student.numel() * student.shape[1] < MIN_PAIRS_TO_COMPILE
+        if few or device in _failures:
+            backend = 'eager'
     if backend == 'eager':
-        return eager(kernel, x, y)
+        return compute(student, teacher, EAGER)
     try:
-        return compiled(kernel, x, y)
+        with torch.autocast(device, enabled=False):
+            lanes = compute(_to_lanes(student), _to_lanes(teacher), COMPILED)
+        return tuple(z.flatten(0, 1)[: len(student)] for z in lanes)
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
         if backend == 'compiled':
             raise
-        reason = str(error).strip() or type(error).__name__
-        _failures[device] = reason
+        _failures[device] = str(error).strip() or type(error).__name__
         warnings.warn(
             f'torch.compile does not work for {device} tensors here, so the '
-            'ranking loss runs without it: the same values, several times '
-            'slower. A C++ compiler (CPU) or Triton (CUDA) is what it needs; '
+            'ranking loss does without it: the same values, several times '
+            'slower. It needs a C++ compiler (CPU) or Triton (CUDA); '
             "backend='eager' silences this warning. The reason given: "
-            + reason[:500],
+            + _failures[device][:500],
             RuntimeWarning,
         )
-        return eager(kernel, x, y)
+        return compute(student, teacher, EAGER)
 
 
 def is_compiling() -> bool:
