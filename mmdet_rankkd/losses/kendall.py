@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mmdet_rankkd.registry import MODELS
 
@@ -136,11 +135,11 @@ def soft_tau_and_gradient(
     index = None
     if channels != 'all':
         index = top_channels(teacher, channels, percent)
-    scores = run.stage(_scores)(
-        student, teacher, index, steepness, form, exponentials, run.swap, *norm
+    scores = run.stage(_scores, form, exponentials, run.swap, *norm)(
+        student, teacher, index, steepness
     )
-    return run.stage(_tau_and_gradient)(
-        student, *scores, index, steepness, kernel, run, *norm
+    return run.stage(_tau_and_gradient, kernel, run, *norm)(
+        student, *scores, index, steepness
     )
 
 
@@ -233,8 +232,12 @@ class _SoftTau(torch.autograd.Function):
         return tau
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_tau: Tensor) -> Tuple[Any, ...]:
+        if torch.is_grad_enabled() and not is_compiling():
+            raise RuntimeError(
+                'kendall_rank_loss has no second derivative; take its '
+                'gradient without create_graph=True'
+            )
         (gradient,) = ctx.saved_tensors
         return grad_tau[:, None] * gradient, None, None, None
 
@@ -305,6 +308,7 @@ def kendall_rank_loss(
         ValueError: If shapes differ (both are named) or a setting is out of
             its range.
         TypeError: If logits are not floating point.
+        RuntimeError: If the gradient is taken with ``create_graph=True``.
     """
     check_settings(k, form, eps, min_std, channels, percent, backend)
     student, teacher = prepare_pair(student, teacher)
@@ -359,7 +363,7 @@ def kendall_tau(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _tau(student: Tensor, teacher: Tensor, run: Run) -> Tuple[Tensor]:
     x, y = (run.swap(z).contiguous() for z in (student, teacher))
-    return run.stage(_exact_tau)(x, y, run)
+    return run.stage(_exact_tau, run)(x, y)
 
 
 def _exact_tau(x: Tensor, y: Tensor, run: Run) -> Tuple[Tensor]:

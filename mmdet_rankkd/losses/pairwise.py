@@ -7,7 +7,7 @@ nothing per pair (compiled).
 
 import math
 import warnings
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import torch
@@ -84,9 +84,7 @@ def pair_sums(
     return (s * t).sum(2), 4 * (slope * t).sum(2)
 
 
-def sign_sums(
-    xi: Tensor, yi: Tensor, xj: Tensor, yj: Tensor
-) -> Tuple[Tensor]:
+def sign_sums(xi: Tensor, yi: Tensor, xj: Tensor, yj: Tensor) -> Tuple[Tensor]:
     """Sum :math:`sgn(x_i - x_j) sgn(y_i - y_j)` over j, dimension 2."""
     return ((torch.sign(xi - xj) * torch.sign(yi - yj)).sum(2),)
 
@@ -166,10 +164,14 @@ def _same(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
-def _compiled(function: Callable) -> Callable:
-    def on_lanes(*args: Any) -> Any:
-        return function(*args)
+def _plain(function: Callable, *settings: Any) -> Callable:
+    return lambda *tensors: function(*tensors, *settings)
+
+
+@cache
+def _compiled(function: Callable, *settings: Any) -> Callable:
+    def on_lanes(*tensors: Any) -> Any:
+        return function(*tensors, *settings)
 
     # torch.compile counts recompilations by code object; functions that
     # shared one would use up each other's allowance.
@@ -193,12 +195,13 @@ class Run(NamedTuple):
     in dimension 1 both ways, and its results are swapped back.
 
     Attributes:
-        stage (Callable): Makes a stage ready to be called.
+        stage (Callable): Makes a stage ready to be called on tensors, given
+            its function and the settings that this takes after them.
         pairs (Callable): Evaluates a kernel on student and teacher scores.
         swap (Callable): Swaps the last two of three dimensions.
     """
 
-    stage: Callable[[Callable], Callable] = _same
+    stage: Callable[..., Callable] = _plain
     pairs: Callable[..., Tuple[Tensor, ...]] = eager
     swap: Callable[[Tensor], Tensor] = _same
 
@@ -215,7 +218,7 @@ def _to_lanes(logits: Tensor) -> Tensor:
     missing = -rows % LANES
     if missing:
         logits = F.pad(logits, (0, 0, 0, missing))
-    lanes = logits.reshape(-1, LANES, classes)
+    lanes = logits.detach().reshape(-1, LANES, classes)
     mark_static(lanes, 1)
     return lanes
 
