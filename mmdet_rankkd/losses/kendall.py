@@ -12,7 +12,6 @@ from mmdet_rankkd.registry import MODELS
 from .base import LogitLoss, prepare_pair, reduce_rows
 from .pairwise import (
     BACKENDS,
-    Kernel,
     Run,
     is_compiling,
     pair_kernel,
@@ -114,8 +113,14 @@ def soft_tau_and_gradient(
         student (Tensor): Logits, shape (..., C).
         teacher (Tensor): Logits, same shape.
         run (Run): How to run it.
-
-    The other arguments are those of :func:`kendall_rank_loss`.
+        k (float): As the rest an argument of :func:`kendall_rank_loss`.
+        form (int): Likewise.
+        normalize (bool): Likewise.
+        eps (float): Likewise.
+        unbiased (bool): Likewise.
+        min_std (float): Likewise.
+        channels (str): Likewise.
+        percent (float): Likewise.
 
     Returns:
         tuple[Tensor, Tensor]: tau, without the dimension of the classes, and
@@ -173,7 +178,7 @@ def _tau_and_gradient(
     y: Tensor,
     index: Optional[Tensor],
     k: Tensor,
-    kernel: Kernel,
+    kernel: partial,
     run: Run,
     normalize: bool,
     eps: float,

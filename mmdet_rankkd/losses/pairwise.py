@@ -75,13 +75,13 @@ def pair_sums(
     x, y = xi + xj, yi + yj
     if one_division:
         inverse = torch.reciprocal(x * y)
-        over_x, over_y = inverse * y, inverse * x
-    else:
-        over_x, over_y = torch.reciprocal(x), torch.reciprocal(y)
-    s = (xi - xj) * over_x
-    t = torch.sign(yi - yj) if form == 3 else (yi - yj) * over_y
-    slope = (xi * over_x) * (xj * over_x)
-    return (s * t).sum(2), 4 * (slope * t).sum(2)
+        part = (yi - yj) * inverse
+        slope_t = (xi * xj) * (inverse * y) * part
+        return ((xi - xj) * part).sum(2), 4 * slope_t.sum(2)
+    over_x = torch.reciprocal(x)
+    t = torch.sign(yi - yj) if form == 3 else (yi - yj) / y
+    slope_t = (xi * over_x) * (xj * over_x) * t
+    return ((xi - xj) * over_x * t).sum(2), 4 * slope_t.sum(2)
 
 
 def sign_sums(xi: Tensor, yi: Tensor, xj: Tensor, yj: Tensor) -> Tuple[Tensor]:
@@ -89,7 +89,7 @@ def sign_sums(xi: Tensor, yi: Tensor, xj: Tensor, yj: Tensor) -> Tuple[Tensor]:
     return ((torch.sign(xi - xj) * torch.sign(yi - yj)).sum(2),)
 
 
-def pair_kernel(form: int, largest: float, limit: float) -> Kernel:
+def pair_kernel(form: int, largest: float, limit: float) -> partial:
     """The kernel for scores of at most ``largest`` in absolute value.
 
     Args:
@@ -103,7 +103,7 @@ def pair_kernel(form: int, largest: float, limit: float) -> Kernel:
 
 
 # Each kernel is one object, for the compiler to know it again.
-_KERNELS: Dict[Tuple[int, bool, bool], Any] = {
+_KERNELS: Dict[Tuple[int, bool, bool], partial] = {
     key: partial(
         pair_sums, form=key[0], exponentials=key[1], one_division=key[2]
     )
@@ -178,7 +178,7 @@ def _compiled(function: Callable, *settings: Any) -> Callable:
     on_lanes.__code__ = on_lanes.__code__.replace(co_name='on_lanes')
     # Fused multiply-adds: a tenth of the time on CPUs.
     option = 'cpp.enable_floating_point_contract_flag'
-    options = {}
+    options: Dict[str, Any] = {}
     if option in torch._inductor.list_options():
         options[option] = 'fast'
     return torch.compile(

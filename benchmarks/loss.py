@@ -1,0 +1,142 @@
+"""The ranking loss: naive formula, blocks, compiled; time and memory."""
+
+import argparse
+import time
+
+import torch
+from measure import Record, alternate, clock, peak_memory
+
+from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau
+
+SIZES = [
+    (64, 100),
+    (512, 81),
+    (1024, 81),
+    (4096, 10),
+    (4096, 81),
+    (4096, 366),
+    (16, 1000),
+    (128, 1000),
+    (512, 1000),
+    (512, 1203),
+    (65536, 81),
+    (1600000, 80),
+]
+
+
+def naive(student, teacher, k=1.0):
+    """Algorithm 1 of the paper as printed, under autograd."""
+
+    def pairs(z):
+        z = (z - z.mean(1, keepdim=True)) / (z.std(1, keepdim=True) + 1e-7)
+        return torch.tanh(k * (z[:, :, None] - z[:, None, :]))
+
+    classes = student.shape[1]
+    tau = (pairs(teacher) * pairs(student)).sum((1, 2))
+    return -tau.mean() / (classes * (classes - 1))
+
+
+def compiled(student, teacher):
+    return kendall_rank_loss(student, teacher, backend='compiled')
+
+
+def eager(student, teacher):
+    return kendall_rank_loss(student, teacher, backend='eager')
+
+
+def limits(device):
+    """Seconds a byte moved, and a tanh's division, at their best here."""
+    wide = torch.rand(2**26, device=device)
+    out = torch.empty_like(wide)
+    byte = min(clock(lambda: out.copy_(wide)) for _ in range(5)) / 1e3
+    byte /= 2 * wide.numel() * wide.element_size()
+    # On a CPU in the cache of a core, repeated by one call of the compiler.
+    size = 2**14 if device == 'cpu' else 2**26
+    repeat = 2**10 if device == 'cpu' else 1
+    small = torch.rand(size, device=device) + 1
+
+    @torch.compile
+    def divide(x, step):
+        return torch.reciprocal(x + step).sum(1)
+
+    steps = torch.arange(float(repeat), device=device)[:, None]
+    divide(small[None], steps)
+    best = min(clock(lambda: divide(small[None], steps)) for _ in range(5))
+    return byte, best / 1e3 / (size * repeat)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seconds', type=float, default=4, help='a case')
+    parser.add_argument(
+        '--naive-gib', type=float, default=10, help='memory for the naive form'
+    )
+    parser.add_argument('--sizes', nargs='+', metavar='NxC')
+    parser.add_argument('--dtypes', nargs='+', default=['float32'])
+    args = parser.parse_args()
+    sizes = SIZES
+    if args.sizes:
+        sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    record = Record('loss')
+    byte, division = limits(device)
+    print(f'  bandwidth {1e-9 / byte:.1f} GB/s,', end=' ')
+    print(f'{1e-9 / division:.2f} G reciprocals/s')
+    start = time.monotonic()
+    kendall_rank_loss(
+        *torch.randn(2, 64, 81, device=device), backend='compiled'
+    )
+    print(f'  first compilation {time.monotonic() - start:.1f} s')
+    for dtype in args.dtypes:
+        for rows, classes in sizes:
+            measure(args, record, device, dtype, rows, classes, byte, division)
+    record.save()
+
+
+def measure(args, record, device, dtype, rows, classes, byte, division):
+    kind = getattr(torch, dtype)
+    student = torch.randn(rows, classes, device=device).to(kind)
+    teacher = torch.randn(rows, classes, device=device).to(kind)
+    student.requires_grad_()
+    methods = dict(eager=eager, compiled=compiled)
+    # The naive form has about eight tensors of all pairs at its peak.
+    pairs = rows * classes**2
+    baseline = 'eager'
+    if 8 * 4 * pairs < args.naive_gib * 2**30:
+        methods = dict(naive=naive, **methods)
+        baseline = 'naive'
+    elif pairs > 5e9 and device == 'cpu':
+        del methods['eager']
+        baseline = 'compiled'
+
+    def both(method):
+        student.grad = None
+        method(student, teacher).backward()
+
+    def forward(method):
+        return method(student, teacher)
+
+    facts = dict(rows=rows, classes=classes, dtype=dtype)
+    for what, call in (('forward+backward', both), ('forward', forward)):
+        functions = {
+            name: lambda method=method, call=call: call(method)
+            for name, method in methods.items()
+        }
+        times = alternate(functions, args.seconds)
+        if what == 'forward':
+            tau = {'exact tau': lambda: kendall_tau(student, teacher)}
+            times.update(alternate(tau, 1))
+            peaks = None
+        else:
+            peaks = {n: peak_memory(f) for n, f in functions.items()}
+            # Loss and gradient: read two tensors, write one; two tanh a pair.
+            limit = 3 * rows * classes * student.element_size() * byte
+            times['memory limit'] = [1e3 * limit]
+            times['division limit'] = [1e3 * 2 * pairs * division]
+        record.add(
+            f'{rows} x {classes} {what}', times, baseline, peaks, **facts
+        )
+
+
+if __name__ == '__main__':
+    main()
