@@ -3,7 +3,7 @@ VENV := .venv
 VENV_OPENMMLAB := .venv-openmmlab
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-teacher test test-openmmlab lint env env-openmmlab help
+.PHONY: bench demo demo-teacher test test-openmmlab lint env env-openmmlab help
 
 help:            ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
@@ -29,6 +29,12 @@ test: env        ## run the tests on the onedl stack
 
 test-openmmlab: env-openmmlab  ## run the same tests on OpenMMLab's packages
 	@$(VENV_OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: env       ## time and memory of loss, step and data (about 12 minutes)
+	@$(VENV)/bin/python -W ignore benchmarks/loss.py
+	@$(VENV)/bin/python -W ignore benchmarks/step.py
+	@$(VENV)/bin/python -W ignore benchmarks/data.py
+	@$(VENV)/bin/python benchmarks/plot.py
 
 lint: env        ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -36,7 +36,7 @@ def device_name() -> str:
         return torch.cuda.get_device_name()
     model = platform.processor() or platform.machine()
     if os.path.exists('/proc/cpuinfo'):
-        for line in open('/proc/cpuinfo'):
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):
                 model = line.split(':')[1].strip()
     return f'{model}, {torch.get_num_threads()} threads'
@@ -85,7 +85,7 @@ def peak_memory(function) -> float:
 
 
 def _status(field: str) -> int:
-    for line in open('/proc/self/status'):
+    for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1])
     return 0
@@ -145,7 +145,9 @@ class Record:
         """Append to the file of all results."""
         new = not self.path.exists()
         with self.path.open('a', newline='') as file:
-            writer = csv.DictWriter(file, FIELDS, restval='')
+            writer = csv.DictWriter(
+                file, FIELDS, restval='', lineterminator='\n'
+            )
             if new:
                 writer.writeheader()
             writer.writerows(self.rows)

@@ -2,6 +2,7 @@
 
 from typing import Any, Callable, Dict, List, Optional, Union
 
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -123,9 +124,18 @@ class BaseDistiller(BaseModel):
         return result
 
     def active_losses(self) -> Dict[str, LogitLoss]:
-        """Losses whose weight is not 0."""
+        """Losses that count now: those whose weight is not 0.
+
+        In a training of MMEngine's Runner, schedules of losses follow its
+        epoch and iteration, which it publishes on the message hub.
+        """
         losses: Any = self.losses
-        return {n: x for n, x in losses.items() if x.loss_weight != 0}
+        hub = MessageHub.get_current_instance()
+        now = [hub.runtime_info.get(name) for name in ('epoch', 'iter')]
+        for loss in losses.values():
+            if None not in now:
+                loss.set_progress(*now)
+        return {n: x for n, x in losses.items() if x.active}
 
     def _teacher_inputs(self, data: dict) -> Optional[Tensor]:
         if not self.active_losses():

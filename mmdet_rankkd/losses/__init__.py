@@ -1,4 +1,7 @@
-from .base import LogitLoss, prepare_pair, reduce_rows
+from .base import LogitLoss, Schedule, prepare_pair, reduce_rows
+from .ctkd import CTKDLoss
+from .dist import DISTLoss, dist_loss
+from .dkd import DKDLoss, dkd_loss
 from .kendall import (
     KendallRankLoss,
     kendall_rank_loss,
@@ -6,14 +9,26 @@ from .kendall import (
     standardize,
 )
 from .kl_div import KLDivLoss, kl_div_loss
+from .mlkd import MLKDLoss, mlkd_loss
+from .nkd import NKDLoss, nkd_loss
 
 __all__ = [
+    'CTKDLoss',
+    'DISTLoss',
+    'DKDLoss',
     'KLDivLoss',
     'KendallRankLoss',
     'LogitLoss',
+    'MLKDLoss',
+    'NKDLoss',
+    'Schedule',
+    'dist_loss',
+    'dkd_loss',
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
+    'mlkd_loss',
+    'nkd_loss',
     'prepare_pair',
     'reduce_rows',
     'standardize',

@@ -1,5 +1,6 @@
 """What every logit loss shares: checks, dtype, reduction, module shell."""
 
+import math
 from typing import Optional, Tuple
 
 import torch
@@ -80,6 +81,73 @@ def reduce_rows(
     )
 
 
+def check_labels(labels: Optional[Tensor], logits: Tensor, who: str) -> Tensor:
+    """Return the target classes of a loss that needs them, checked.
+
+    Raises:
+        ValueError: If they are missing, of another length or outside [0, C),
+            or if C < 2.
+    """
+    rows, classes = logits.shape
+    if labels is None:
+        raise ValueError(f'{who} needs labels: the target class of each row')
+    if labels.shape != (rows,):
+        raise ValueError(
+            f'{who} needs one label per row, ({rows},), got '
+            f'{tuple(labels.shape)}'
+        )
+    if classes < 2:
+        raise ValueError(f'{who} needs at least 2 classes, got {classes}')
+    if rows and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(
+            f'{who}: labels must be in [0, {classes}), got '
+            f'{int(labels.min())} to {int(labels.max())}. Rows of the '
+            'background class need its column (RoILogits(background=True)).'
+        )
+    return labels
+
+
+class Schedule:
+    """Factor on a loss over the training.
+
+    Zero before ``begin`` and from ``end`` on; after ``begin`` it rises in
+    ``warmup`` equal steps, the first of them above zero, to 1.
+
+    Args:
+        begin (int): First epoch (or iteration) with the loss, from 0.
+        end (int, optional): First one without it again.
+        warmup (int): Steps of the rise; 0 for none.
+        by_epoch (bool): Count epochs rather than iterations.
+
+    Raises:
+        ValueError: If the numbers are not in that order.
+    """
+
+    def __init__(
+        self,
+        begin: int = 0,
+        end: Optional[int] = None,
+        warmup: int = 0,
+        by_epoch: bool = True,
+    ) -> None:
+        if begin < 0 or warmup < 0 or (end is not None and end <= begin):
+            raise ValueError(
+                'a schedule needs 0 <= begin < end and warmup >= 0, got '
+                f'begin={begin}, end={end}, warmup={warmup}'
+            )
+        self.begin = begin
+        self.end = math.inf if end is None else end
+        self.warmup = warmup
+        self.by_epoch = by_epoch
+
+    def factor(self, epoch: int, iteration: int) -> float:
+        """Factor at this epoch and iteration, both from 0."""
+        now = epoch if self.by_epoch else iteration
+        if not self.begin <= now < self.end:
+            return 0.0
+        return min(1.0, (now - self.begin + 1) / max(self.warmup, 1))
+
+
 class LogitLoss(nn.Module):
     """Shell of the registered losses: weight, reduction and name.
 
@@ -91,6 +159,8 @@ class LogitLoss(nn.Module):
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
         loss_name (str, optional): Name in the log. Must contain ``loss``, or
             MMEngine would not back-propagate it. Defaults to the class's.
+        schedule (dict, optional): Arguments of :class:`Schedule`, a factor
+            on ``loss_weight`` that rises or ends in the course of training.
     """
 
     loss_name = 'loss_distill'
@@ -100,6 +170,7 @@ class LogitLoss(nn.Module):
         loss_weight: float = 1.0,
         reduction: str = 'mean',
         loss_name: Optional[str] = None,
+        schedule: Optional[dict] = None,
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
@@ -115,6 +186,18 @@ class LogitLoss(nn.Module):
             self.loss_name = loss_name
         self.loss_weight = loss_weight
         self.reduction = reduction
+        self.schedule = Schedule(**schedule) if schedule else None
+        self.factor = 1.0
+
+    def set_progress(self, epoch: int, iteration: int) -> None:
+        """Tell the loss how far the training is, both counted from 0."""
+        if self.schedule is not None:
+            self.factor = self.schedule.factor(epoch, iteration)
+
+    @property
+    def active(self) -> bool:
+        """Whether the loss counts now."""
+        return self.loss_weight * self.factor != 0
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
@@ -144,6 +227,8 @@ class LogitLoss(nn.Module):
         """
         reduction = reduction_override or self.reduction
         rows = self.rows(student, teacher, labels)
-        return self.loss_weight * reduce_rows(
-            rows, weight, avg_factor, reduction
+        return (
+            self.loss_weight
+            * self.factor
+            * reduce_rows(rows, weight, avg_factor, reduction)
         )

@@ -390,9 +390,9 @@ class KendallRankLoss(LogitLoss):
         channels (str): ``'all'``, ``'top'`` or ``'min'``.
         percent (float): Share of the classes that counts, in (0, 100].
         backend (str): ``'auto'``, ``'compiled'`` or ``'eager'``.
-        loss_weight (float): gamma of the paper's Eq. 8.
-        reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_name (str, optional): Name in the log, ``loss_rank`` by default.
+        **kwargs (Any): ``loss_weight`` (gamma of the paper's Eq. 8),
+            ``reduction``, ``loss_name`` (``loss_rank`` by default) and
+            ``schedule`` of :class:`LogitLoss`.
     """
 
     loss_name = 'loss_rank'
@@ -408,11 +408,9 @@ class KendallRankLoss(LogitLoss):
         channels: str = 'all',
         percent: float = 100.0,
         backend: str = 'auto',
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
-        loss_name: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, loss_name)
+        super().__init__(**kwargs)
         check_settings(k, form, eps, min_std, channels, percent, backend)
         self.settings: Dict[str, Any] = dict(
             k=k,

@@ -1,6 +1,6 @@
 """Knowledge distillation by the Kullback-Leibler divergence."""
 
-from typing import Optional
+from typing import Any, Optional, Union
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from mmdet_rankkd.registry import MODELS
 
 from .base import LogitLoss, prepare_pair, reduce_rows
+from .kendall import standardize
 
 
 def kl_div_loss(
@@ -15,6 +16,7 @@ def kl_div_loss(
     teacher: Tensor,
     *,
     temperature: float = 1.0,
+    standardized: bool = False,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -29,12 +31,15 @@ def kl_div_loss(
     Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015),
     summed over classes and averaged over rows. Note that
     ``mmdet.KnowledgeDistillationKLDivLoss`` averages over classes too and is
-    C times smaller.
+    C times smaller. With ``standardized`` the logits are standardised before
+    the division by T (Sun et al., *Logit Standardization in Knowledge
+    Distillation*, CVPR 2024); see :func:`standardize`.
 
     Args:
         student (Tensor): Logits, shape (N, C).
         teacher (Tensor): Logits, shape (N, C); detached.
         temperature (float): T > 0.
+        standardized (bool): Standardise logits first (LSKD).
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -51,13 +56,29 @@ def kl_div_loss(
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     student, teacher = prepare_pair(student, teacher)
+    if standardized:
+        student, teacher = standardize(student), standardize(teacher)
+    rows = kl_rows(student, teacher, temperature)
+    return reduce_rows(rows, weight, avg_factor, reduction)
+
+
+def kl_rows(
+    student: Tensor, teacher: Tensor, temperature: Union[float, Tensor]
+) -> Tensor:
+    """The divergence of each row, times the temperature's square.
+
+    Args:
+        student (Tensor): Logits, shape (N, C).
+        teacher (Tensor): Logits, shape (N, C).
+        temperature (float or Tensor): A scalar, or of shape (N, 1).
+    """
     rows = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
         F.log_softmax(teacher / temperature, dim=1),
         reduction='none',
         log_target=True,
-    ).sum(1)
-    return reduce_rows(rows * temperature**2, weight, avg_factor, reduction)
+    ).sum(1, keepdim=True)
+    return (rows * temperature**2).squeeze(1)
 
 
 @MODELS.register_module()
@@ -66,9 +87,11 @@ class KLDivLoss(LogitLoss):
 
     Args:
         temperature (float): T > 0.
-        loss_weight (float): alpha of the paper's Eq. 8.
-        reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_name (str, optional): Name in the log, ``loss_kd`` by default.
+        standardized (bool): Standardise logits first (LSKD; its recipe is
+            ``temperature=2, loss_weight=9``).
+        **kwargs (Any): ``loss_weight`` (alpha of the paper's Eq. 8),
+            ``reduction``, ``loss_name`` (``loss_kd`` by default) and
+            ``schedule`` of :class:`LogitLoss`.
     """
 
     loss_name = 'loss_kd'
@@ -76,21 +99,25 @@ class KLDivLoss(LogitLoss):
     def __init__(
         self,
         temperature: float = 1.0,
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
-        loss_name: Optional[str] = None,
+        standardized: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, loss_name)
+        super().__init__(**kwargs)
         if not temperature > 0:
             raise ValueError(
                 f'temperature must be positive, got {temperature}'
             )
         self.temperature = temperature
+        self.standardized = standardized
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
     ) -> Tensor:
         """See :func:`kl_div_loss`."""
         return kl_div_loss(
-            student, teacher, temperature=self.temperature, reduction='none'
+            student,
+            teacher,
+            temperature=self.temperature,
+            standardized=self.standardized,
+            reduction='none',
         )

@@ -1,0 +1,137 @@
+"""Curriculum temperature for knowledge distillation."""
+
+import math
+from typing import Any, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_rankkd.registry import MODELS
+
+from .base import LogitLoss, prepare_pair
+from .kendall import standardize
+from .kl_div import kl_rows
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity whose gradient is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Any, ...]:
+        return ctx.factor * grad, None
+
+
+def reversal(step: int, length: int) -> float:
+    r"""Factor on the temperature's gradient, from about 0 down to -1.
+
+    :math:`\lambda = \tfrac12 (\cos(\pi \min(e, E) / E) + 1) - 1`, with e
+    counted from 1 (CTKD, Eq. 9).
+
+    Args:
+        step (int): Epoch or iteration, from 0.
+        length (int): E > 0.
+    """
+    return (math.cos(math.pi * min(step + 1, length) / length) + 1) / 2 - 1
+
+
+@MODELS.register_module()
+class CTKDLoss(LogitLoss):
+    r"""KD whose temperature is learned against the student.
+
+    :func:`kl_div_loss` with :math:`T = T_0 + T_1 \sigma(\theta)`, and the
+    gradient of :math:`\theta` multiplied by :func:`reversal`, which is
+    negative: the temperature makes the task harder as the training goes on
+    (Li et al., *Curriculum Temperature for Knowledge Distillation*, AAAI
+    2023). The gradient goes through T everywhere, its square in front of the
+    divergence included. Its parameters are trained by the student's
+    optimizer, saved under ``distiller.``, resumed, and never exported.
+
+    The instance-wise form has no published code: here a perceptron of two
+    layers on both logits gives :math:`\theta` of each row, its last layer
+    zero at first, so that it starts as the global form does.
+
+    Args:
+        t_start (float): T_0 > 0.
+        t_range (float): T_1 > 0.
+        init (float): Start of theta; at 1, T is 15.62.
+        length (int): Epochs (or iterations) until the gradient is reversed
+            in full: 10 on CIFAR-100, 5 on ImageNet.
+        by_epoch (bool): Count epochs rather than iterations.
+        standardized (bool): Standardise logits first (LSKD).
+        num_classes (int, optional): Columns of the logits, which makes the
+            temperature one of each row; None for one of all rows.
+        hidden (int): Width of the perceptron.
+        **kwargs (Any): ``loss_weight``, ``reduction``, ``loss_name`` and
+            ``schedule`` of :class:`LogitLoss`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    loss_name = 'loss_ctkd'
+
+    def __init__(
+        self,
+        t_start: float = 1.0,
+        t_range: float = 20.0,
+        init: float = 1.0,
+        length: int = 10,
+        by_epoch: bool = True,
+        standardized: bool = False,
+        num_classes: Optional[int] = None,
+        hidden: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not (t_start > 0 and t_range > 0 and length > 0):
+            raise ValueError(
+                't_start, t_range and length must be positive, got '
+                f'{t_start}, {t_range} and {length}'
+            )
+        self.t_start = t_start
+        self.t_range = t_range
+        self.length = length
+        self.by_epoch = by_epoch
+        self.standardized = standardized
+        self.reversal = reversal(0, length)
+        self.theta = nn.Parameter(torch.tensor(float(init)))
+        self.perceptron: Any = None
+        if num_classes is not None:
+            self.perceptron = nn.Sequential(
+                nn.Linear(2 * num_classes, hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, 1),
+            )
+            nn.init.zeros_(self.perceptron[-1].weight)
+            nn.init.zeros_(self.perceptron[-1].bias)
+
+    def set_progress(self, epoch: int, iteration: int) -> None:
+        """Reverse the temperature's gradient further as training goes on."""
+        super().set_progress(epoch, iteration)
+        now = epoch if self.by_epoch else iteration
+        self.reversal = reversal(now, self.length)
+
+    def temperature(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """T, a scalar, or of shape (N, 1) for the instance-wise form."""
+        theta = self.theta.to(student.dtype)
+        if self.perceptron is not None:
+            logits = torch.cat([student, teacher], 1).detach()
+            with torch.autocast(logits.device.type, enabled=False):
+                theta = theta + self.perceptron(logits)
+        theta = _ScaleGradient.apply(theta, self.reversal)
+        return self.t_start + self.t_range * theta.sigmoid()
+
+    def rows(
+        self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
+    ) -> Tensor:
+        """See :class:`CTKDLoss`."""
+        student, teacher = prepare_pair(student, teacher)
+        if self.standardized:
+            student, teacher = standardize(student), standardize(teacher)
+        temperature = self.temperature(student, teacher)
+        return kl_rows(student, teacher, temperature)

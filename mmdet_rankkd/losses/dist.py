@@ -1,0 +1,145 @@
+"""Knowledge distillation from a stronger teacher (DIST)."""
+
+from typing import Any, Optional
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .base import LogitLoss, prepare_pair
+
+
+def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:
+    """One minus Pearson's correlation over the last dimension, in [0, 2].
+
+    The eps is on each norm; a constant row correlates with nothing: 1.
+    """
+    x = x - x.mean(-1, keepdim=True)
+    y = y - y.mean(-1, keepdim=True)
+    return 1 - F.cosine_similarity(x, y, dim=-1, eps=eps)
+
+
+def dist_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""Correlation of predictions over classes and over the batch.
+
+    With :math:`p = \mathrm{softmax}(z / \tau)` and Pearson's
+    correlation :math:`\rho`,
+
+    .. math::
+        L = \tau^2 \Big[\frac{\beta}{N} \sum_n
+            (1 - \rho(p^s_{n,:}, p^t_{n,:})) + \frac{\gamma}{C} \sum_c
+            (1 - \rho(p^s_{:,c}, p^t_{:,c}))\Big]
+
+    (Huang et al., *Knowledge Distillation from A Stronger Teacher*, NeurIPS
+    2022, Eq. 7 to 9). The second term compares rows with each other: they
+    must be samples of one kind, such as images of a batch.
+
+    Args:
+        student (Tensor): Logits, shape (N, C).
+        teacher (Tensor): Logits, shape (N, C); detached.
+        beta (float): Weight of the relation between classes.
+        gamma (float): Weight of the relation within classes; its term is
+            1 for a single row, so that it needs N > 1.
+        temperature (float): tau > 0.
+
+    Returns:
+        Tensor: A scalar in [0, 2 (beta + gamma) tau^2]; float32 for
+        half-precision input. Zero, attached to the graph, for N = 0.
+
+    Raises:
+        ValueError: If shapes differ or a setting is out of range.
+    """
+    _check(beta, gamma, temperature)
+    student, teacher = prepare_pair(student, teacher)
+    if not len(student):
+        return student.sum()
+    p = F.softmax(student / temperature, 1)
+    q = F.softmax(teacher / temperature, 1)
+    inter = pearson_distance(p, q).mean()
+    intra = pearson_distance(p.t(), q.t()).mean()
+    return temperature**2 * (beta * inter + gamma * intra)
+
+
+def _check(beta: float, gamma: float, temperature: float) -> None:
+    if beta < 0 or gamma < 0 or not temperature > 0:
+        raise ValueError(
+            'beta and gamma must be at least 0 and temperature positive, got '
+            f'{beta}, {gamma} and {temperature}'
+        )
+
+
+@MODELS.register_module()
+class DISTLoss(LogitLoss):
+    """Registered form of :func:`dist_loss`.
+
+    Args:
+        beta (float): Weight of the relation between classes.
+        gamma (float): Weight of the relation within classes.
+        temperature (float): tau > 0.
+        **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
+            :class:`LogitLoss`; its ``reduction`` can only be ``'mean'``.
+    """
+
+    loss_name = 'loss_dist'
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        temperature: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check(beta, gamma, temperature)
+        if self.reduction != 'mean':
+            raise ValueError(
+                'DISTLoss is a loss of a batch, not of rows: reduction must '
+                f"be 'mean', got {self.reduction!r}"
+            )
+        self.beta = beta
+        self.gamma = gamma
+        self.temperature = temperature
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Optional[Tensor] = None,
+        avg_factor: Optional[float] = None,
+        reduction_override: Optional[str] = None,
+        labels: Optional[Tensor] = None,
+    ) -> Tensor:
+        """See :func:`dist_loss`; the labels are not used.
+
+        Raises:
+            ValueError: If rows come with weights, as those of detectors do:
+                boxes are no batch whose correlation means anything.
+        """
+        if weight is not None or avg_factor is not None:
+            raise ValueError(
+                'DISTLoss correlates the rows of a batch and cannot weigh '
+                'them, so it is for classification, not for RoI logits: '
+                'sampled boxes of few images are no independent samples. Use '
+                'KLDivLoss or KendallRankLoss there.'
+            )
+        if reduction_override not in (None, 'mean'):
+            raise ValueError('DISTLoss has no reduction but the mean')
+        return (
+            self.loss_weight
+            * self.factor
+            * dist_loss(
+                student,
+                teacher,
+                beta=self.beta,
+                gamma=self.gamma,
+                temperature=self.temperature,
+            )
+        )

@@ -1,0 +1,164 @@
+"""Multi-level logit distillation."""
+
+from typing import Any, Optional, Sequence, Tuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .base import LogitLoss, prepare_pair
+from .kendall import standardize
+from .kl_div import kl_rows
+
+TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
+
+
+def mlkd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    strong: Tuple[Tensor, Tensor],
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    standardized: bool = False,
+    reference_slip: bool = False,
+) -> Tensor:
+    r"""Logit distillation on instances, batch and classes, in two views.
+
+    With :math:`\mathrm{KD}_T` the divergence of :func:`kl_div_loss`, P the
+    probabilities (N, C) of the weak view at temperature T, m the share of
+    images whose largest teacher probability (weak, T = 1) is at most the
+    median, and m' that of classes by their summed probability,
+
+    .. math::
+        L = \sum_T \Big[ m\,\mathrm{KD}_T^{weak} + \mathrm{KD}_T^{strong}
+            + \frac{m}{N} \| P_t P_t^\top - P_s P_s^\top \|_F^2
+            + \frac{m'}{C} \| P_t^\top P_t - P_s^\top P_s \|_F^2 \Big]
+
+    (Jin et al., *Multi-Level Logit Distillation*, CVPR 2023, as its code
+    has it: there the masks of confident predictions multiply losses that are
+    averaged already, so that they act as the shares m and m'.)
+
+    Args:
+        student (Tensor): Logits of the weakly augmented view, (N, C).
+        teacher (Tensor): Teacher logits of it, (N, C); detached.
+        strong (tuple[Tensor, Tensor]): Student and teacher logits of the
+            strongly augmented view of the same images, (N, C) each.
+        temperatures (Sequence[float]): The paper's five.
+        standardized (bool): Standardise the logits of the KD terms (LSKD).
+        reference_slip (bool): Do as the original code, which passes weak
+            logits to the strong terms of its last two temperatures.
+
+    Returns:
+        Tensor: A scalar, at least 0; float32 for half-precision input. Zero,
+        attached to the graph, for N = 0.
+
+    Raises:
+        ValueError: If shapes differ or a temperature is not positive.
+    """
+    _check(temperatures)
+    weak = prepare_pair(student, teacher)
+    strong = prepare_pair(*strong)
+    if weak[0].shape != strong[0].shape:
+        raise ValueError(
+            'both views must show the same images to the same classes, but '
+            f'the weak logits are {tuple(weak[0].shape)} and the strong '
+            f'{tuple(strong[0].shape)}'
+        )
+    rows, classes = weak[0].shape
+    if not rows:
+        return weak[0].sum() + strong[0].sum()
+    confidence = F.softmax(weak[1], 1)
+    images = _share_below_median(confidence.amax(1))
+    columns = _share_below_median(confidence.sum(0))
+    inputs = [weak, strong]
+    if standardized:
+        inputs = [(standardize(s), standardize(t)) for s, t in inputs]
+    total = weak[0].new_zeros(())
+    for index, temperature in enumerate(temperatures):
+        slip = reference_slip and index >= len(temperatures) - 2
+        p, q = (F.softmax(x / temperature, 1) for x in weak)
+        batch = (q @ q.t() - p @ p.t()).square().sum() / rows
+        column = (q.t() @ q - p.t() @ p).square().sum() / classes
+        total = (
+            total
+            + images * kl_rows(*inputs[0], temperature).mean()
+            + kl_rows(*inputs[0 if slip else 1], temperature).mean()
+            + images * batch
+            + columns * column
+        )
+    return total
+
+
+def _share_below_median(values: Tensor) -> Tensor:
+    return (values <= values.quantile(0.5)).to(values.dtype).mean()
+
+
+def _check(temperatures: Sequence[float]) -> None:
+    if not temperatures or not all(t > 0 for t in temperatures):
+        raise ValueError(
+            f'temperatures must be positive numbers, got {temperatures}'
+        )
+
+
+@MODELS.register_module()
+class MLKDLoss(LogitLoss):
+    """Registered form of :func:`mlkd_loss`; needs two views of each image.
+
+    Args:
+        temperatures (Sequence[float]): The first is 4 on CIFAR-100, 2 with
+            standardised logits, 1 on ImageNet.
+        standardized (bool): Standardise the logits of the KD terms (LSKD).
+        reference_slip (bool): Do as the original code.
+        **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
+            :class:`LogitLoss`; its ``reduction`` can only be ``'mean'``.
+    """
+
+    loss_name = 'loss_mlkd'
+
+    def __init__(
+        self,
+        temperatures: Sequence[float] = TEMPERATURES,
+        standardized: bool = False,
+        reference_slip: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check(temperatures)
+        if self.reduction != 'mean':
+            raise ValueError(
+                'MLKDLoss is a loss of a batch, not of rows: reduction must '
+                f"be 'mean', got {self.reduction!r}"
+            )
+        self.settings: dict = dict(
+            temperatures=tuple(temperatures),
+            standardized=standardized,
+            reference_slip=reference_slip,
+        )
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Optional[Tensor] = None,
+        avg_factor: Optional[float] = None,
+        reduction_override: Optional[str] = None,
+        labels: Optional[Tensor] = None,
+        strong: Optional[Tuple[Tensor, Tensor]] = None,
+    ) -> Tensor:
+        """See :func:`mlkd_loss`; the labels are not used.
+
+        Raises:
+            ValueError: If there is no strong view, or rows have weights.
+        """
+        if strong is None:
+            raise ValueError(
+                'MLKDLoss needs the logits of a second, strongly augmented '
+                'view of each image, which detectors do not have'
+            )
+        if weight is not None or avg_factor is not None:
+            raise ValueError('MLKDLoss cannot weigh the rows of a batch')
+        if reduction_override not in (None, 'mean'):
+            raise ValueError('MLKDLoss has no reduction but the mean')
+        loss = mlkd_loss(student, teacher, strong, **self.settings)
+        return self.loss_weight * self.factor * loss
