@@ -217,7 +217,7 @@ class _SoftTau(torch.autograd.Function):
         settings: Dict[str, Any],
     ) -> Tensor:
         compute = partial(soft_tau_and_gradient, **settings)
-        piece = 2**19 if student.device.type == 'cpu' else 2**22
+        piece = 2**18 if student.device.type == 'cpu' else 2**22
         pieces = 1 if is_compiling() else -(-student.numel() // piece)
         if pieces <= 1:
             tau, gradient = run(compute, student, teacher, backend)

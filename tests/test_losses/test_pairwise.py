@@ -149,9 +149,9 @@ def test_gradcheck_of_the_compiled_path():
 
 def test_rows_do_not_see_each_other():
     """Full blocks of lanes, a last one that is not, and pieces of N."""
-    student, teacher = batch('normal', 2000, rows=300)
+    student, teacher = batch('normal', 1000, rows=300)
     student, teacher = student.float(), teacher.float()
-    assert student.numel() > 2**19
+    assert student.numel() > 2**18
     rows = kendall_rank_loss(
         student, teacher, backend='compiled', reduction='none'
     )
