@@ -325,13 +325,14 @@ def peak(): return field('VmHWM')
 def reset(): open('/proc/self/clear_refs', 'w').write('5')
 
 step(rows // 8)
-print(step(rows) / (rows * classes * 4))
+# What else the process does can only add to it.
+print(min(step(rows) for _ in range(3)) / (rows * classes * 4))
 """
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 @pytest.mark.parametrize('backend', BACKENDS)
-@pytest.mark.parametrize('rows, classes', [(2**15, 81)])
+@pytest.mark.parametrize('rows, classes', [(2**16, 81)])
 def test_memory_is_linear(backend, rows, classes):
     """At most four tensors of (N, C) beside the inputs, from the kernel's
     own count of the process's peak; the naive formula takes 5 C of them.
