@@ -350,4 +350,5 @@ def test_memory_is_linear(backend, rows, classes):
         text=True,
         check=True,
     )
-    assert 1 <= float(output.stdout.split()[-1]) <= 4
+    # The result is one tensor, part of which an earlier step may have left.
+    assert 0.5 <= float(output.stdout.split()[-1]) <= 4
