@@ -1,7 +1,7 @@
 """What every logit loss shares: checks, dtype, reduction, module shell."""
 
 import math
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -195,9 +195,14 @@ class LogitLoss(nn.Module):
             self.factor = self.schedule.factor(epoch, iteration)
 
     @property
+    def current_weight(self) -> float:
+        """Weight of the loss at this point of the training."""
+        return self.loss_weight * self.factor
+
+    @property
     def active(self) -> bool:
         """Whether the loss counts now."""
-        return self.loss_weight * self.factor != 0
+        return self.current_weight != 0
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
@@ -227,8 +232,63 @@ class LogitLoss(nn.Module):
         """
         reduction = reduction_override or self.reduction
         rows = self.rows(student, teacher, labels)
-        return (
-            self.loss_weight
-            * self.factor
-            * reduce_rows(rows, weight, avg_factor, reduction)
+        return self.current_weight * reduce_rows(
+            rows, weight, avg_factor, reduction
         )
+
+
+class BatchLoss(LogitLoss):
+    """Shell of the losses that compare the rows of a batch with each other.
+
+    They have no loss of a row, so none that could be weighed or reduced in
+    another way than by the loss itself.
+
+    Args:
+        **kwargs (Any): Those of :class:`LogitLoss`; ``reduction`` can only be
+            ``'mean'``.
+
+    Raises:
+        ValueError: If it is not.
+    """
+
+    # Said of weighted rows, which come from boxes and not from images.
+    refusal = 'weighted rows are no batch whose relations mean anything'
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._check_reduction(self.reduction)
+
+    def _check_reduction(self, reduction: str) -> None:
+        if reduction != 'mean':
+            raise ValueError(
+                f'{type(self).__name__} is a loss of a batch, not of rows: '
+                f"reduction must be 'mean', got {reduction!r}"
+            )
+
+    def batch(self, student: Tensor, teacher: Tensor, **views: Any) -> Tensor:
+        """The loss of a batch, a scalar."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Optional[Tensor] = None,
+        avg_factor: Optional[float] = None,
+        reduction_override: Optional[str] = None,
+        labels: Optional[Tensor] = None,
+        **views: Any,
+    ) -> Tensor:
+        """Weighted loss of a batch; the labels are not used.
+
+        Raises:
+            ValueError: If rows come with weights or a divisor, or if another
+                reduction than the mean is asked for.
+        """
+        if weight is not None or avg_factor is not None:
+            raise ValueError(
+                f'{type(self).__name__} cannot weigh the rows of a batch: '
+                + self.refusal
+            )
+        self._check_reduction(reduction_override or self.reduction)
+        return self.current_weight * self.batch(student, teacher, **views)

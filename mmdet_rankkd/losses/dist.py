@@ -1,13 +1,13 @@
 """Knowledge distillation from a stronger teacher (DIST)."""
 
-from typing import Any, Optional
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair
+from .base import BatchLoss, prepare_pair
 
 
 def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:
@@ -77,7 +77,7 @@ def _check(beta: float, gamma: float, temperature: float) -> None:
 
 
 @MODELS.register_module()
-class DISTLoss(LogitLoss):
+class DISTLoss(BatchLoss):
     """Registered form of :func:`dist_loss`.
 
     Args:
@@ -85,10 +85,15 @@ class DISTLoss(LogitLoss):
         gamma (float): Weight of the relation within classes.
         temperature (float): tau > 0.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
-            :class:`LogitLoss`; its ``reduction`` can only be ``'mean'``.
+            :class:`BatchLoss`.
     """
 
     loss_name = 'loss_dist'
+    refusal = (
+        'it is for classification, not for RoI logits, since sampled boxes '
+        'of few images are no independent samples. Use KLDivLoss or '
+        'KendallRankLoss there.'
+    )
 
     def __init__(
         self,
@@ -99,47 +104,8 @@ class DISTLoss(LogitLoss):
     ) -> None:
         super().__init__(**kwargs)
         _check(beta, gamma, temperature)
-        if self.reduction != 'mean':
-            raise ValueError(
-                'DISTLoss is a loss of a batch, not of rows: reduction must '
-                f"be 'mean', got {self.reduction!r}"
-            )
-        self.beta = beta
-        self.gamma = gamma
-        self.temperature = temperature
+        self.settings = dict(beta=beta, gamma=gamma, temperature=temperature)
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[float] = None,
-        reduction_override: Optional[str] = None,
-        labels: Optional[Tensor] = None,
-    ) -> Tensor:
-        """See :func:`dist_loss`; the labels are not used.
-
-        Raises:
-            ValueError: If rows come with weights, as those of detectors do:
-                boxes are no batch whose correlation means anything.
-        """
-        if weight is not None or avg_factor is not None:
-            raise ValueError(
-                'DISTLoss correlates the rows of a batch and cannot weigh '
-                'them, so it is for classification, not for RoI logits: '
-                'sampled boxes of few images are no independent samples. Use '
-                'KLDivLoss or KendallRankLoss there.'
-            )
-        if reduction_override not in (None, 'mean'):
-            raise ValueError('DISTLoss has no reduction but the mean')
-        return (
-            self.loss_weight
-            * self.factor
-            * dist_loss(
-                student,
-                teacher,
-                beta=self.beta,
-                gamma=self.gamma,
-                temperature=self.temperature,
-            )
-        )
+    def batch(self, student: Tensor, teacher: Tensor, **views: Any) -> Tensor:
+        """See :func:`dist_loss`."""
+        return dist_loss(student, teacher, **self.settings)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair
+from .base import BatchLoss, prepare_pair
 from .kendall import standardize
 from .kl_div import kl_rows
 
@@ -102,7 +102,7 @@ def _check(temperatures: Sequence[float]) -> None:
 
 
 @MODELS.register_module()
-class MLKDLoss(LogitLoss):
+class MLKDLoss(BatchLoss):
     """Registered form of :func:`mlkd_loss`; needs two views of each image.
 
     Args:
@@ -111,10 +111,11 @@ class MLKDLoss(LogitLoss):
         standardized (bool): Standardise the logits of the KD terms (LSKD).
         reference_slip (bool): Do as the original code.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
-            :class:`LogitLoss`; its ``reduction`` can only be ``'mean'``.
+            :class:`BatchLoss`.
     """
 
     loss_name = 'loss_mlkd'
+    refusal = 'it compares images in two views, which detectors do not have.'
 
     def __init__(
         self,
@@ -125,40 +126,27 @@ class MLKDLoss(LogitLoss):
     ) -> None:
         super().__init__(**kwargs)
         _check(temperatures)
-        if self.reduction != 'mean':
-            raise ValueError(
-                'MLKDLoss is a loss of a batch, not of rows: reduction must '
-                f"be 'mean', got {self.reduction!r}"
-            )
         self.settings: dict = dict(
             temperatures=tuple(temperatures),
             standardized=standardized,
             reference_slip=reference_slip,
         )
 
-    def forward(
+    def batch(
         self,
         student: Tensor,
         teacher: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[float] = None,
-        reduction_override: Optional[str] = None,
-        labels: Optional[Tensor] = None,
         strong: Optional[Tuple[Tensor, Tensor]] = None,
+        **views: Any,
     ) -> Tensor:
-        """See :func:`mlkd_loss`; the labels are not used.
+        """See :func:`mlkd_loss`.
 
         Raises:
-            ValueError: If there is no strong view, or rows have weights.
+            ValueError: If there is no strong view.
         """
         if strong is None:
             raise ValueError(
                 'MLKDLoss needs the logits of a second, strongly augmented '
-                'view of each image, which detectors do not have'
+                'view of each image'
             )
-        if weight is not None or avg_factor is not None:
-            raise ValueError('MLKDLoss cannot weigh the rows of a batch')
-        if reduction_override not in (None, 'mean'):
-            raise ValueError('MLKDLoss has no reduction but the mean')
-        loss = mlkd_loss(student, teacher, strong, **self.settings)
-        return self.loss_weight * self.factor * loss
+        return mlkd_loss(student, teacher, strong, **self.settings)
