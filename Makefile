@@ -30,7 +30,7 @@ test: env        ## run the tests on the onedl stack
 test-openmmlab: env-openmmlab  ## run the same tests on OpenMMLab's packages
 	@$(VENV_OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
 
-bench: env       ## time and memory of loss, step and data (about 12 minutes)
+bench: env       ## time and memory of loss, step and data (about 15 minutes)
 	@$(VENV)/bin/python -W ignore benchmarks/loss.py
 	@$(VENV)/bin/python -W ignore benchmarks/step.py
 	@$(VENV)/bin/python -W ignore benchmarks/data.py

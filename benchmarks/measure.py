@@ -95,7 +95,6 @@ class Record:
     """Prints results as they come and appends them to ``results.csv``."""
 
     def __init__(self, benchmark: str) -> None:
-        self.benchmark = benchmark
         self.path = FOLDER / 'results.csv'
         self.common = dict(
             date=datetime.datetime.now().isoformat(timespec='minutes'),
