@@ -4,7 +4,9 @@ Whatever is compiled here is compiled for all N and C, so that the many cases
 below share a few graphs.
 """
 
+import itertools
 import math
+import os
 import subprocess
 import sys
 import warnings
@@ -297,58 +299,79 @@ def test_tau_backends_agree(monkeypatch):
     assert torch.equal(kendall_tau(student, teacher), expected)
 
 
-MEMORY_SCRIPT = """
-import os, sys
-os.environ['MALLOC_MMAP_THRESHOLD_'] = str(2**16)  # freed means returned
+def peak_of(function):
+    """Most bytes of tensors alive at a time, by the profiler's record of
+    every allocation of torch's CPU allocator.
+    """
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        function()
+    events = [
+        e
+        for e in profile.profiler.kineto_results.events()
+        if e.name() == '[memory]'
+    ]
+    sizes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    return max(itertools.accumulate(sizes))
 
-import torch
-from mmdet_rankkd.losses import kendall_rank_loss
-rows, classes, backend = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
-def step(rows):
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('rows, classes', [(2**13, 81), (2**15, 81)])
+def test_memory_is_linear(backend, rows, classes):
+    """At most four tensors of (N, C) beside the inputs; the naive formula
+    takes 5 C of them.
+    """
     student = torch.randn(rows, classes, requires_grad=True)
     teacher = torch.randn(rows, classes)
-    student.grad = torch.zeros_like(student)
-    before = current()
-    reset()
-    loss = kendall_rank_loss(student, teacher, backend=backend)
-    loss.backward()
-    return peak() - before
 
-def field(name):
-    for line in open('/proc/self/status'):
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
+    def step():
+        kendall_rank_loss(student, teacher, backend=backend).backward()
 
-def current(): return field('VmRSS')
-def peak(): return field('VmHWM')
-def reset(): open('/proc/self/clear_refs', 'w').write('5')
+    step()
+    one = student.nbytes
+    # The gradient is one tensor.
+    assert one <= peak_of(step) <= 4 * one
 
-step(rows // 8)
-# What else the process does can only add to it.
-print(min(step(rows) for _ in range(3)) / (rows * classes * 4))
+
+def test_memory_is_measured():
+    x = torch.randn(2**13, 81)
+    assert peak_of(lambda: (x * 2 + x).sum()) == 2 * x.nbytes
+
+
+DDP_SCRIPT = """
+import os, sys, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from mmdet_rankkd.losses import kendall_rank_loss
+dist.init_process_group('gloo')
+rank = dist.get_rank()
+torch.manual_seed(0)
+x, teacher = torch.randn(64, 5), torch.randn(64, 81)
+net = torch.nn.Linear(5, 81)
+whole = kendall_rank_loss(net(x), teacher, backend='eager')
+expected, = torch.autograd.grad(whole, net.weight)
+part = slice(32 * rank, 32 * rank + 32)
+ddp = DistributedDataParallel(net)
+kendall_rank_loss(ddp(x[part]), teacher[part], backend='compiled').backward()
+torch.testing.assert_close(net.weight.grad, expected, rtol=1e-4, atol=1e-7)
+dist.destroy_process_group()
 """
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
-@pytest.mark.parametrize('backend', BACKENDS)
-@pytest.mark.parametrize('rows, classes', [(2**16, 81)])
-def test_memory_is_linear(backend, rows, classes):
-    """At most four tensors of (N, C) beside the inputs, from the kernel's
-    own count of the process's peak; the naive formula takes 5 C of them.
-    """
-    output = subprocess.run(
+def test_compiled_under_ddp(tmp_path):
+    """Two processes average to the gradient of the whole batch."""
+    script = tmp_path / 'script.py'
+    script.write_text(DDP_SCRIPT)
+    subprocess.run(
         [
             sys.executable,
-            '-c',
-            MEMORY_SCRIPT,
-            str(rows),
-            str(classes),
-            backend,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc-per-node=2',
+            str(script),
         ],
-        capture_output=True,
-        text=True,
         check=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
     )
-    # The result is one tensor, part of which an earlier step may have left.
-    assert 0.5 <= float(output.stdout.split()[-1]) <= 4
