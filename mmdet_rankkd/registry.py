@@ -6,7 +6,9 @@ found from any OpenMMLab project without an import.
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -16,6 +18,7 @@ MODELS = Registry(
     locations=[
         'mmdet_rankkd.losses',
         'mmdet_rankkd.logits',
+        'mmdet_rankkd.models',
         'mmdet_rankkd.distillers',
     ],
 )
@@ -28,6 +31,18 @@ HOOKS = Registry(
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
+    scope='mmdet_rankkd',
+    locations=['mmdet_rankkd.datasets'],
+)
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='mmdet_rankkd',
+    locations=['mmdet_rankkd.engine'],
+)
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
     scope='mmdet_rankkd',
     locations=['mmdet_rankkd.datasets'],
 )

@@ -1,0 +1,73 @@
+"""What every network of this package has in common."""
+
+from typing import List, NamedTuple, Tuple
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """The layers of a network that distillation methods refer to.
+
+    Attributes:
+        stages (list[Tensor]): Outputs of the stem and of the stages, after
+            their activation, shallow first. Shape (B, C, H, W), or (B, L, C)
+            for transformers without a grid.
+        preacts (list[Tensor]): The same before their last activation. Where
+            a stage ends without one, its output.
+        pooled (Tensor): What the classification head sees, (B, D).
+    """
+
+    stages: List[Tensor]
+    preacts: List[Tensor]
+    pooled: Tensor
+
+
+class Network(BaseModule):
+    """A backbone that ends in one vector an image.
+
+    Subclasses implement :meth:`features`. The state dict has the names of
+    the reference implementations, so that their checkpoints need no more than
+    a prefix (``tools/convert_checkpoint.py``).
+    """
+
+    #: Width of ``Features.pooled``.
+    out_channels: int
+
+    def features(self, x: Tensor) -> Features:
+        """All layers of one pass over images of shape (B, 3, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """A tuple of the pooled vector, as heads expect it."""
+        return (self.features(x).pooled,)
+
+
+def pool(x: Tensor) -> Tensor:
+    """Global average pooling: (B, C, H, W) to (B, C)."""
+    return x.mean((2, 3))
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """A convolution without bias that keeps the size, but for the stride."""
+    return nn.Conv2d(
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        kernel // 2,
+        groups=groups,
+        bias=False,
+    )
+
+
+def init_fan_out(module: nn.Module) -> None:
+    """Normal with a variance of 2 over fan-out for every convolution."""
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            fan_out = m.out_channels * m.kernel_size[0] * m.kernel_size[1]
+            nn.init.normal_(m.weight, 0, (2 / fan_out) ** 0.5)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
