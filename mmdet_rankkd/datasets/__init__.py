@@ -1,3 +1,30 @@
+from .cifar100 import CIFAR100
 from .digits import DigitsDataset, make_digits
+from .digits_classification import DigitsClassification
+from .imagenet import ImageNet
+from .transforms import (
+    PackCls,
+    PadCrop,
+    RandAugmentPIL,
+    RandomCutout,
+    RandomNoiseErasing,
+    RandomResizedCrop,
+    ResizeShort,
+    TwoViews,
+)
 
-__all__ = ['DigitsDataset', 'make_digits']
+__all__ = [
+    'CIFAR100',
+    'DigitsClassification',
+    'DigitsDataset',
+    'ImageNet',
+    'PackCls',
+    'PadCrop',
+    'RandAugmentPIL',
+    'RandomCutout',
+    'RandomNoiseErasing',
+    'RandomResizedCrop',
+    'ResizeShort',
+    'TwoViews',
+    'make_digits',
+]

@@ -1,6 +1,6 @@
 """What distillers of detectors and of classifiers share."""
 
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
@@ -43,11 +43,23 @@ class DistillDataPreprocessor(nn.Module):
         return _own_or_students(self, super().__getattr__, name)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As ``BaseDataPreprocessor.forward``; may add ``teacher_inputs``."""
+        """As ``BaseDataPreprocessor.forward``; may add ``teacher_inputs``.
+
+        A second view of the images, ``strong_inputs``, becomes ``strong``,
+        which has ``inputs`` and ``teacher_inputs`` of its own.
+        """
         if not training:
             return self.student(data, training)
+        data = dict(data)
+        strong = data.pop('strong_inputs', None)
+        result = self._view(data)
+        if strong is not None:
+            result['strong'] = self._view(dict(inputs=strong))
+        return result
+
+    def _view(self, data: dict) -> dict:
         teacher_inputs = self.teacher_inputs(data)
-        data = self.student(data, training)
+        data = self.student(data, True)
         if teacher_inputs is not None:
             data['teacher_inputs'] = teacher_inputs
         return data
@@ -155,6 +167,7 @@ class BaseDistiller(BaseModel):
         data_samples: Optional[list] = None,
         mode: str = 'tensor',
         teacher_inputs: Optional[Tensor] = None,
+        strong: Optional[dict] = None,
     ) -> Any:
         """The student's forward; in mode ``'loss'`` with distillation.
 
@@ -165,18 +178,39 @@ class BaseDistiller(BaseModel):
             teacher_inputs (Tensor, optional): The images as the teacher
                 wants them, where that differs; the data preprocessor of this
                 model makes them.
+            strong (dict, optional): ``inputs`` and ``teacher_inputs`` of a
+                second view of the images.
         """
-        if mode == 'loss' and self.active_losses():
-            return self.distill(inputs, data_samples, teacher_inputs)
-        return self.student(inputs, data_samples, mode)
+        if mode != 'loss':
+            return self.student(inputs, data_samples, mode)
+        result: Any
+        result, pair = self._pass(inputs, data_samples, teacher_inputs)
+        if strong is not None:
+            more: Any
+            more, other = self._pass(
+                strong['inputs'], data_samples, strong.get('teacher_inputs')
+            )
+            for name in more:
+                if 'loss' in name:
+                    result[name] = result[name] + more[name]
+            if pair is not None:
+                pair.strong = (other.student, other.teacher)
+        return result if pair is None else self.add_losses(result, pair)
 
-    def distill(
+    def _pass(
         self,
         inputs: Tensor,
         data_samples: Optional[list],
         teacher_inputs: Optional[Tensor],
-    ) -> Losses:
-        """One pass of the student, one replay of the teacher, the losses."""
+    ) -> Tuple[Losses, Any]:
+        """One pass of the student and one replay of the teacher.
+
+        Returns:
+            tuple[dict, LogitPair or None]: The student's losses and the
+            logits; None where no distillation loss is active.
+        """
+        if not self.active_losses():
+            return self.student(inputs, data_samples, mode='loss'), None
         self._build_teacher()
         if teacher_inputs is None:
             if not self.teacher.shares_inputs:
@@ -189,7 +223,7 @@ class BaseDistiller(BaseModel):
         with self.logits.record(self.student) as record:
             result = self.student(inputs, data_samples, mode='loss')
         pair = self.teacher.replay(self.logits.replay, teacher_inputs, record)
-        return self.add_losses(result, pair)
+        return result, pair
 
     def add_losses(self, result: Losses, pair: Any) -> Losses:
         """Add the distillation losses of a ``LogitPair``, and tau."""
@@ -199,18 +233,37 @@ class BaseDistiller(BaseModel):
                     f'the student has a loss named {name!r} already; give '
                     'the distillation loss another loss_name'
                 )
-            result[name] = loss(
-                pair.student,
-                pair.teacher,
-                weight=pair.weight,
-                avg_factor=pair.avg_factor,
-                labels=pair.labels,
-            )
+            result[name] = loss_of_pair(loss, pair)
         if self.log_tau and len(pair.student):
             result['kendall_tau'] = kendall_tau(
                 pair.student, pair.teacher
             ).mean()
         return result
+
+
+def loss_of_pair(loss: LogitLoss, pair: Any) -> Tensor:
+    """A loss of the views of a ``LogitPair`` that it asks for.
+
+    Raises:
+        ValueError: If it asks for a strong view and there is none.
+    """
+    rows = dict(
+        weight=pair.weight, avg_factor=pair.avg_factor, labels=pair.labels
+    )
+    if loss.view != 'weak' and pair.strong is None:
+        raise ValueError(
+            f'{type(loss).__name__} needs a second, strong view of each '
+            'image, which the data do not have. Make one with TwoViews in '
+            'the training pipeline of a classifier; detectors have none.'
+        )
+    weak = (pair.student, pair.teacher)
+    if loss.view == 'weak':
+        return loss(*weak, **rows)
+    if loss.view == 'strong':
+        return loss(*pair.strong, **rows)
+    if loss.joins_views:
+        return loss(*weak, strong=pair.strong, **rows)
+    return loss(*weak, **rows) + loss(*pair.strong, **rows)
 
 
 def build_losses(configs: List[Union[dict, nn.Module]]) -> nn.ModuleDict:

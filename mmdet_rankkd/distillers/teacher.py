@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -82,6 +83,8 @@ class Teacher:
         trust_checkpoint (bool): Let the checkpoint execute pickled code.
         check_classes (bool): Compare the class names in the checkpoint with
             those of the training set.
+        input_size (int, optional): Resize the teacher's preprocessed images
+            to squares of this side, bilinear, corners not aligned.
 
     Raises:
         ValueError: If ``dtype`` is unknown, or a key of the config dict is.
@@ -95,6 +98,7 @@ class Teacher:
         channels_last: bool = False,
         trust_checkpoint: bool = False,
         check_classes: bool = True,
+        input_size: Optional[int] = None,
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(
@@ -107,6 +111,7 @@ class Teacher:
         self.channels_last = channels_last
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
+        self.input_size = input_size
         self.model: Any = None
         self.shares_inputs = False
 
@@ -210,6 +215,9 @@ class Teacher:
         assert model is not None
         dtype = next(model.parameters()).dtype
         inputs = inputs.to(dtype)
+        if self.input_size is not None:
+            size = (self.input_size, self.input_size)
+            inputs = F.interpolate(inputs, size, mode='bilinear')
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type

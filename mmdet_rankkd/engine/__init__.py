@@ -1,4 +1,5 @@
+from .accuracy import BestHook, TopKAccuracy
 from .checkpoint import read_checkpoint
 from .tau_hook import TauHook
 
-__all__ = ['TauHook', 'read_checkpoint']
+__all__ = ['BestHook', 'TauHook', 'TopKAccuracy', 'read_checkpoint']

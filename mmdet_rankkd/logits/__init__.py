@@ -1,4 +1,5 @@
+from .cls import ClsLogits, ClsRecord
 from .pair import LogitPair
 from .roi import RoILogits, RoIRecord
 
-__all__ = ['LogitPair', 'RoILogits', 'RoIRecord']
+__all__ = ['ClsLogits', 'ClsRecord', 'LogitPair', 'RoILogits', 'RoIRecord']

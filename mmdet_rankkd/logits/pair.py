@@ -1,7 +1,7 @@
 """What a logit hook hands to the losses."""
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 from torch import Tensor
 
@@ -16,6 +16,8 @@ class LogitPair:
         labels (Tensor, optional): Class of each row, shape (N,), long.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float or Tensor, optional): Divisor of the mean over rows.
+        strong (tuple[Tensor, Tensor], optional): Logits of student and
+            teacher on a second view of the same images.
     """
 
     student: Tensor
@@ -23,3 +25,4 @@ class LogitPair:
     labels: Optional[Tensor] = None
     weight: Optional[Tensor] = None
     avg_factor: Optional[Union[float, Tensor]] = None
+    strong: Optional[Tuple[Tensor, Tensor]] = None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
+VIEWS = ('weak', 'strong', 'both')
 
 
 def prepare_pair(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
@@ -161,9 +162,16 @@ class LogitLoss(nn.Module):
             MMEngine would not back-propagate it. Defaults to the class's.
         schedule (dict, optional): Arguments of :class:`Schedule`, a factor
             on ``loss_weight`` that rises or ends in the course of training.
+        view (str): Where images come in two views: ``'weak'``, ``'strong'``,
+            or ``'both'`` for the sum over the two.
+
+    Raises:
+        ValueError: If a setting is not one of the above.
     """
 
     loss_name = 'loss_distill'
+    #: Whether it takes both views in one call, the second as ``strong``.
+    joins_views = False
 
     def __init__(
         self,
@@ -171,12 +179,15 @@ class LogitLoss(nn.Module):
         reduction: str = 'mean',
         loss_name: Optional[str] = None,
         schedule: Optional[dict] = None,
+        view: str = 'weak',
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
             )
+        if view not in VIEWS:
+            raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
         if loss_name is not None:
             if 'loss' not in loss_name:
                 raise ValueError(
@@ -186,6 +197,7 @@ class LogitLoss(nn.Module):
             self.loss_name = loss_name
         self.loss_weight = loss_weight
         self.reduction = reduction
+        self.view = view
         self.schedule = Schedule(**schedule) if schedule else None
         self.factor = 1.0
 

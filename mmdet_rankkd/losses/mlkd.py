@@ -111,10 +111,11 @@ class MLKDLoss(BatchLoss):
         standardized (bool): Standardise the logits of the KD terms (LSKD).
         reference_slip (bool): Do as the original code.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
-            :class:`BatchLoss`.
+            :class:`BatchLoss`; both views count, each in its terms.
     """
 
     loss_name = 'loss_mlkd'
+    joins_views = True
     refusal = 'it compares images in two views, which detectors do not have.'
 
     def __init__(
@@ -124,7 +125,7 @@ class MLKDLoss(BatchLoss):
         reference_slip: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(view='both', **kwargs)
         _check(temperatures)
         self.settings: dict = dict(
             temperatures=tuple(temperatures),

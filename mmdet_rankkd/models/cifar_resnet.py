@@ -1,6 +1,6 @@
 """ResNets for images of 32 x 32 pixels."""
 
-from typing import Any
+from typing import Any, Dict, Tuple, Union
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,8 +58,8 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     )
 
 
-#: Stem width, widths and blocks of the stages, kind of block.
-ARCHITECTURES = {
+#: Width of the stem, widths and blocks of the stages, kind of block.
+ARCHITECTURES: Dict[str, Any] = {
     'resnet20': (16, (16, 32, 64), (3, 3, 3), BasicBlock),
     'resnet32': (16, (16, 32, 64), (5, 5, 5), BasicBlock),
     'resnet56': (16, (16, 32, 64), (9, 9, 9), BasicBlock),
@@ -75,22 +75,32 @@ class CifarResNet(Network):
     """ResNet with a 3 x 3 stem and no pooling before its stages.
 
     Args:
-        arch (str): ``'resnet20'``, ``32``, ``56``, ``110``, ``8x4``,
-            ``32x4`` or ``50``.
+        arch (str or tuple): ``'resnet20'``, ``32``, ``56``, ``110``, ``8x4``,
+            ``32x4`` or ``50``; or width of the stem, widths of the stages
+            and numbers of their basic blocks.
+        stem_stride (int): Stride of the first convolution.
         init_cfg (dict, optional): As everywhere in MMEngine.
 
     Raises:
         ValueError: If the architecture is none of these.
     """
 
-    def __init__(self, arch: str, init_cfg: Any = None) -> None:
+    def __init__(
+        self,
+        arch: Union[str, Tuple],
+        stem_stride: int = 1,
+        init_cfg: Any = None,
+    ) -> None:
         super().__init__(init_cfg)
-        if arch not in ARCHITECTURES:
+        if isinstance(arch, str) and arch not in ARCHITECTURES:
             raise ValueError(
                 f'arch must be one of {sorted(ARCHITECTURES)}, got {arch!r}'
             )
-        stem, widths, depths, block = ARCHITECTURES[arch]
-        self.conv1 = conv(3, stem, 3)
+        if isinstance(arch, str):
+            stem, widths, depths, block = ARCHITECTURES[arch]
+        else:
+            stem, widths, depths, block = *arch, BasicBlock
+        self.conv1 = conv(3, stem, 3, stem_stride)
         self.bn1 = nn.BatchNorm2d(stem)
         channels = stem
         self.layers = [f'layer{i + 1}' for i in range(len(widths))]

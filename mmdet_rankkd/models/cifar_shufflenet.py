@@ -1,6 +1,6 @@
 """ShuffleNets for images of 32 x 32 pixels."""
 
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -138,7 +138,7 @@ class CifarShuffleNetV2(Network):
         self.bn1 = nn.BatchNorm2d(24)
         channels = 24
         for i, (width, depth) in enumerate([(116, 3), (232, 7), (464, 3)]):
-            blocks = [DownBlockV2(channels, width)]
+            blocks: List[nn.Module] = [DownBlockV2(channels, width)]
             blocks += [BasicBlockV2(width) for _ in range(depth)]
             channels = width
             self.add_module(f'layer{i + 1}', nn.ModuleList(blocks))

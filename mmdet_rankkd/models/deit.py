@@ -80,11 +80,10 @@ class DeiT(Network):
     def tokens(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         """Tokens before the blocks, and after them, normalised."""
         x = self.patch_embed(x)
-        extra = [self.cls_token]
+        tokens = [self.cls_token.expand(len(x), -1, -1)]
         if self.dist_token is not None:
-            extra.append(self.dist_token)
-        extra = [t.expand(len(x), -1, -1) for t in extra]
-        first = torch.cat([*extra, x], 1) + self.pos_embed
+            tokens.append(self.dist_token.expand(len(x), -1, -1))
+        first = torch.cat([*tokens, x], 1) + self.pos_embed
         x = first
         for block in self.blocks:
             x = block(x)

@@ -102,10 +102,11 @@ class PiT(Network):
         x = self.patch_embed(x) + self.pos_embed
         cls = self.cls_token.expand(len(x), -1, -1)
         stages = [x]
+        stage: Any
         for i, stage in enumerate(self.transformers):
             if i:
-                x = self.pools[i - 1].conv(x)
-                cls = self.pools[i - 1].fc(cls)
+                pooling: Any = self.pools[i - 1]
+                x, cls = pooling.conv(x), pooling.fc(cls)
             size = x.shape[2:]
             tokens = torch.cat([cls, to_tokens(x)], 1)
             for block in stage.blocks:

@@ -1,0 +1,71 @@
+# Pairs and methods of Tables 3 and 13.
+config = 'imagenet/{}_imagenet.py'
+checkpoint = 'checkpoints/imagenet/{}.pth'
+
+methods = {
+    'alone': dict(losses=[]),
+    'kd': dict(
+        ce=0.5,
+        losses=[
+            dict(
+                type='mmdet_rankkd.KLDivLoss', temperature=1, loss_weight=0.5
+            )
+        ],
+    ),
+    'lskd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.KLDivLoss',
+                standardized=True,
+                temperature=2,
+                loss_weight=9.0,
+            )
+        ],
+    ),
+    # 120 epochs and batches of 256 in its code.
+    'ctkd': dict(
+        losses=[
+            dict(type='mmdet_rankkd.CTKDLoss', length=5, loss_weight=1.0)
+        ],
+        max_epochs=120,
+    ),
+    'dkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.DKDLoss',
+                alpha=1.0,
+                beta=0.5,
+                temperature=1,
+                schedule=dict(warmup=1),
+            )
+        ],
+    ),
+    'dist': dict(
+        losses=[
+            dict(type='mmdet_rankkd.DISTLoss', temperature=1, loss_weight=2.0)
+        ],
+    ),
+    'nkd': dict(
+        losses=[dict(type='mmdet_rankkd.NKDLoss', temperature=1, gamma=1.5)],
+    ),
+    'rank': dict(
+        ce=0.5,
+        losses=[dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=0.5)],
+    ),
+}
+rank = {
+    'kd': dict(loss_weight=0.5),
+    'lskd': dict(loss_weight=9.0),
+    'ctkd': dict(loss_weight=1.0),
+    'dkd': dict(loss_weight=1.0),
+    'dist': dict(loss_weight=2.0),
+    'nkd': dict(loss_weight=1.0),
+}
+
+pairs = {
+    'resnet50_mobilenet-v1': {
+        'dkd': dict(beta=2.0),
+        'nkd': dict(clip_grad=5.0),
+    },
+    'resnet34_resnet18': {},
+}

@@ -1,0 +1,19 @@
+# SGD from scratch, one cosine.
+train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=1)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=6,
+        T_max=6,
+        eta_min_ratio=0.01,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=64)

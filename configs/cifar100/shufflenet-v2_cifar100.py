@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar100_240e.py',
+    '../_base_/cls_runtime.py',
+]
+model = dict(
+    type='mmdet_rankkd.ImageClassifier',
+    data_preprocessor=_base_.data_preprocessor,
+    backbone=dict(type='mmdet_rankkd.CifarShuffleNetV2'),
+    head=dict(type='mmdet_rankkd.LinearHead', num_classes=100),
+)
+# As in mdistiller, for nets of separable convolutions.
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar100_240e.py',
+    '../_base_/cls_runtime.py',
+]
+model = dict(
+    type='mmdet_rankkd.ImageClassifier',
+    data_preprocessor=_base_.data_preprocessor,
+    backbone=dict(type='mmdet_rankkd.WideResNet', depth=16, width=2),
+    head=dict(type='mmdet_rankkd.LinearHead', num_classes=100),
+)

@@ -1,0 +1,133 @@
+"""CIFAR-100 in its official Python form, read without executing code."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mmdet_rankkd.engine.checkpoint import multiarray
+from mmdet_rankkd.registry import DATASETS
+
+FOLDER = 'cifar-100-python'
+ARCHIVE = 'cifar-100-python.tar.gz'
+#: MD5 as published with the data set.
+MD5 = {
+    ARCHIVE: 'eb9058c3a382ffc7106e4002c42a8d85',
+    'train': '16019d7e3df5f24257cddd939b257f8d',
+    'test': 'f0ef6b0ae62326f3e7ffdfab6717acfc',
+    'meta': '7973b15100ade9c7d40fb424638fde48',
+}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads lists, dicts, strings and NumPy arrays, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what a pickled array is made of."""
+        allowed = {
+            'numpy.core.multiarray': multiarray,
+            'numpy._core.multiarray': multiarray,
+            'numpy': np,
+        }
+        if module in allowed and name in ('_reconstruct', 'ndarray', 'dtype'):
+            return getattr(allowed[module], name)
+        raise pickle.UnpicklingError(
+            f'the file asks for {module}.{name}, which no CIFAR file needs; '
+            'it is not read'
+        )
+
+
+def check_md5(data: bytes, name: str, expected: Optional[str]) -> None:
+    """Raise ValueError unless the MD5 of the data is the expected one."""
+    found = hashlib.md5(data).hexdigest()
+    if expected and found != expected:
+        raise ValueError(
+            f'{name} has the MD5 {found}, not {expected}: the download is '
+            'damaged or another file. Fetch it again from '
+            'https://www.cs.toronto.edu/~kriz/cifar.html (or set '
+            'md5=dict() for a file of your own making).'
+        )
+
+
+@DATASETS.register_module()
+class CIFAR100(BaseDataset):
+    """CIFAR-100: 50,000 and 10,000 images of 32 x 32 pixels, 100 classes.
+
+    ``data_root`` holds the archive ``cifar-100-python.tar.gz``, which is read
+    as it is, or the folder that it unpacks to. Nothing is downloaded and
+    nothing written. ``img`` is RGB.
+
+    Args:
+        data_root (str): Folder of the archive or of the unpacked folder.
+        split (str): ``'train'`` or ``'test'``.
+        md5 (dict, optional): Expected hashes in place of the published ones,
+            by name; ``dict()`` for none.
+        **kwargs (Any): Those of ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: If neither is there; the message says where to get
+            it.
+        ValueError: If a hash differs, the split is unknown, or the file is
+            not what it should be.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        md5: Optional[Dict[str, str]] = None,
+        **kwargs: Any,
+    ) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+        self.split = split
+        self.md5 = MD5 if md5 is None else md5
+        super().__init__(data_root=data_root, **kwargs)
+
+    def _read(self, name: str) -> Dict[str, Any]:
+        """One of the files ``train``, ``test`` and ``meta``."""
+        root = Path(self.data_root)
+        path, archive = root / FOLDER / name, root / ARCHIVE
+        if path.is_file():
+            data = path.read_bytes()
+        elif archive.is_file():
+            raw = archive.read_bytes()
+            check_md5(raw, str(archive), self.md5.get(ARCHIVE))
+            with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+                member = tar.extractfile(f'{FOLDER}/{name}')
+                assert member is not None
+                data = member.read()
+        else:
+            raise FileNotFoundError(
+                f'CIFAR-100 is not in {root.absolute()}: put '
+                f'{ARCHIVE} there (from '
+                'https://www.cs.toronto.edu/~kriz/cifar.html, 161 MB), or '
+                'set data_root'
+            )
+        check_md5(data, str(path), self.md5.get(name))
+        try:
+            content = ArrayUnpickler(
+                io.BytesIO(data), encoding='latin1'
+            ).load()
+        except (pickle.UnpicklingError, EOFError, IndexError) as error:
+            raise ValueError(f'{path} cannot be read: {error}') from error
+        if not isinstance(content, dict):
+            raise ValueError(f'{path} is no file of CIFAR-100')
+        return content
+
+    def load_data_list(self) -> List[dict]:
+        """``img`` (RGB) and ``gt_label`` of each image."""
+        meta = self._read('meta')
+        self._metainfo['classes'] = tuple(meta['fine_label_names'])
+        content = self._read(self.split)
+        images = np.asarray(content['data']).reshape(-1, 3, 32, 32)
+        images = images.transpose(0, 2, 3, 1)
+        return [
+            dict(img=np.ascontiguousarray(image), gt_label=int(label))
+            for image, label in zip(images, content['fine_labels'])
+        ]

@@ -1,0 +1,123 @@
+"""Logit hook of image classifiers."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .pair import LogitPair
+
+
+@dataclass
+class ClsRecord:
+    """What the student's head computed in one training pass.
+
+    Attributes:
+        logits (Tensor): Shape (B, C).
+        labels (Tensor): True class of each image, shape (B,).
+    """
+
+    logits: Optional[Tensor] = None
+    labels: Optional[Tensor] = None
+
+
+@MODELS.register_module()
+class ClsLogits:
+    """Class logits of the images, one row each.
+
+    The student trains as always; this hook takes note of the output of one
+    of its layers. The teacher's head then scores the same images.
+
+    For classifiers with ``extract_feat`` and a ``head`` whose ``forward``
+    gives logits and whose ``loss(feats, data_samples)`` reads ``gt_label``:
+    those of this package and MMPretrain's.
+
+    Args:
+        layer (str): Layer of the student whose output counts. The head by
+            default; ``'head.fc_dist'`` is the layer of a distillation token.
+    """
+
+    def __init__(self, layer: str = 'head') -> None:
+        self.layer = layer
+
+    def check(self, student: Any, teacher: Any) -> None:
+        """Raise where the two classifiers cannot be compared.
+
+        Raises:
+            TypeError: If one is no classifier.
+            ValueError: If the numbers of classes differ, or the student has
+                no such layer.
+        """
+        for role, model in (('student', student), ('teacher', teacher)):
+            if not hasattr(model, 'extract_feat') or not callable(
+                getattr(model, 'head', None)
+            ):
+                raise TypeError(
+                    f'ClsLogits needs a classifier with extract_feat and '
+                    f'head, but the {role} is a {type(model).__name__}'
+                )
+        try:
+            student.get_submodule(self.layer)
+        except AttributeError as error:
+            names = [f'head.{n}' for n, _ in student.head.named_children()]
+            raise ValueError(
+                f'the student has no layer {self.layer!r}: {error}. Layers '
+                f'of its head: {", ".join(names)}'
+            ) from error
+        ours, theirs = (
+            getattr(m.head, 'num_classes', None) for m in (student, teacher)
+        )
+        if None not in (ours, theirs) and ours != theirs:
+            raise ValueError(
+                f'the student has {ours} classes and the teacher {theirs}; '
+                'logits can only be compared class by class'
+            )
+
+    @contextmanager
+    def record(self, student: Any) -> Iterator[ClsRecord]:
+        """Record the one training pass of the student inside the context."""
+        record = ClsRecord()
+        head = student.head
+        loss = head.loss
+
+        def note_labels(
+            feats: Any, data_samples: Any, *args: Any, **kwargs: Any
+        ) -> Any:
+            record.labels = torch.cat([s.gt_label for s in data_samples])
+            return loss(feats, data_samples, *args, **kwargs)
+
+        def note_logits(module: Any, inputs: Any, output: Any) -> None:
+            record.logits = output
+
+        head.loss = note_labels
+        handle = student.get_submodule(self.layer).register_forward_hook(
+            note_logits
+        )
+        try:
+            yield record
+        finally:
+            handle.remove()
+            del head.loss
+        if not isinstance(record.logits, Tensor) or record.logits.dim() != 2:
+            raise RuntimeError(
+                f'the layer {self.layer!r} of the student gave no logits of '
+                f'shape (N, C) in a training pass, but '
+                f'{type(record.logits).__name__}'
+            )
+
+    def replay(
+        self, teacher: Any, features: Sequence[Tensor], record: ClsRecord
+    ) -> LogitPair:
+        """Have the teacher's head score its features of the images.
+
+        Args:
+            teacher (nn.Module): The teacher.
+            features (Sequence[Tensor]): Its features of the same images.
+            record (ClsRecord): What the student did.
+        """
+        assert record.logits is not None
+        return LogitPair(record.logits, teacher.head(features), record.labels)
