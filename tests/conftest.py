@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import cv2
@@ -214,3 +215,54 @@ def raw_batch(count=2, seed=0, sizes=((72, 96), (96, 64))):
         )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
+
+
+def write_cifar(folder, train=12, test=8):
+    """Files in the form of CIFAR-100's official Python version."""
+    rng = np.random.RandomState(0)
+    root = Path(folder) / 'cifar-100-python'
+    root.mkdir(parents=True)
+    names = [f'class {i:02d}' for i in range(100)]
+    (root / 'meta').write_bytes(
+        pickle.dumps(dict(fine_label_names=names), protocol=2)
+    )
+    for split, count in (('train', train), ('test', test)):
+        content = dict(
+            data=rng.randint(0, 256, (count, 3072)).astype(np.uint8),
+            fine_labels=[int(x) for x in rng.randint(0, 100, count)],
+            filenames=[f'{split}{i}.png' for i in range(count)],
+        )
+        (root / split).write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.fixture(scope='session')
+def cifar(tmp_path_factory):
+    """Folder with a few random images in the form of CIFAR-100."""
+    folder = tmp_path_factory.mktemp('cifar100')
+    write_cifar(folder)
+    return folder
+
+
+def small_cls(cfg, data_root=None, batch_size=4):
+    """Settings that make a classification config train two steps."""
+    settings = dict(
+        train_cfg=dict(max_epochs=1),
+        default_hooks=dict(logger=dict(interval=1)),
+        env_cfg=dict(dist_cfg=dict(backend='gloo'), cudnn_benchmark=False),
+        randomness=dict(seed=0),
+        log_level='WARNING',
+    )
+    for name in ('train', 'val', 'test'):
+        dataset = dict()
+        if data_root is not None:
+            dataset = dict(data_root=str(data_root), md5=dict())
+        if name == 'train':
+            dataset['indices'] = 2 * batch_size
+        settings[f'{name}_dataloader'] = dict(
+            batch_size=batch_size,
+            num_workers=0,
+            persistent_workers=False,
+            dataset=dataset,
+        )
+    cfg.merge_from_dict(settings)
+    return cfg

@@ -4,8 +4,9 @@ Pairs, methods and what they want of each other are facts in
 ``configs/_base_/cells/<set>.py``; this module puts two of them together.
 """
 
+import ast
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Union
 
 from mmengine.config import Config
 
@@ -156,13 +157,19 @@ def _model(
         student=student,
         teacher=dict(
             config=str(CONFIGS / config),
-            checkpoint=cells['checkpoint'].format(teacher),
+            checkpoint=_checkpoint(cells, teacher),
             **cells.get('teacher', {}),
         ),
         losses=found['losses'],
     )
     logits = cells['pairs'][pair].get('logits')
     return model if logits is None else dict(model, logits=logits)
+
+
+def _checkpoint(cells: Dict[str, Any], teacher: str) -> str:
+    if 'shipped_checkpoint' in cells:
+        return str(CONFIGS / cells['shipped_checkpoint'].format(teacher))
+    return cells['checkpoint'].format(teacher)
 
 
 class Name(str):
@@ -202,25 +209,39 @@ def cell_name(pair: str, method: str, overrides: Any = None) -> str:
     return '_'.join(parts).replace('.', 'p')
 
 
-def write_cell(
-    path: Union[str, Path], text: str
-) -> Tuple[Path, bool]:
-    """Write a config unless the same is there.
+def parse_overrides(items: List[str]) -> Overrides:
+    """``['KendallRankLoss.k=2']`` to ``{'KendallRankLoss': {'k': 2}}``.
 
-    Returns:
-        tuple[Path, bool]: The file, and whether it was written now.
+    Raises:
+        ValueError: If an item is not of that form.
+    """
+    result: Overrides = {}
+    for item in items:
+        key, equals, value = item.partition('=')
+        loss, dot, name = key.partition('.')
+        if not (equals and dot and loss and name):
+            raise ValueError(f'expected LOSS.KEY=VALUE, got {item!r}')
+        try:
+            parsed = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed = value
+        result.setdefault(loss, {})[name] = parsed
+    return result
+
+
+def write_cell(path: Union[str, Path], text: str) -> Path:
+    """Write a config unless the same is there.
 
     Raises:
         FileExistsError: If another text is there.
     """
     path = Path(path)
-    if path.is_file():
-        if path.read_text() == text:
-            return path, False
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    elif path.read_text() != text:
         raise FileExistsError(
             f'{path} exists and is another config; move it away or give '
             'another name with --out'
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path, True
+    return path

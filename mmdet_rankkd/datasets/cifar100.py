@@ -24,6 +24,13 @@ MD5 = {
 }
 
 
+def _latin1(text: str, encoding: str) -> bytes:
+    """Stands in for ``codecs.encode``, which Python 3 pickles bytes with."""
+    if encoding not in ('latin1', 'latin-1'):
+        raise pickle.UnpicklingError(f'the encoding {encoding!r} is refused')
+    return text.encode('latin1')
+
+
 class ArrayUnpickler(pickle.Unpickler):
     """Reads lists, dicts, strings and NumPy arrays, and nothing else."""
 
@@ -34,6 +41,8 @@ class ArrayUnpickler(pickle.Unpickler):
             'numpy._core.multiarray': multiarray,
             'numpy': np,
         }
+        if (module, name) == ('_codecs', 'encode'):
+            return _latin1
         if module in allowed and name in ('_reconstruct', 'ndarray', 'dtype'):
             return getattr(allowed[module], name)
         raise pickle.UnpicklingError(

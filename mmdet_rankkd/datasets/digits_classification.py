@@ -84,7 +84,7 @@ def draw_digit(
 ) -> np.ndarray:
     """One image (RGB, uint8) of a digit given as 8 x 8 values up to 1."""
     image = draw_background(rng, size)
-    side = rng.randint(size // 2, size * 7 // 8)
+    side = rng.randint(size * 3 // 4, size)
     alpha = (enlarge(digit, side) * 1.6).clip(0, 1)
     left, top = rng.randint(0, size - side + 1, 2)
     patch = image[top : top + side, left : left + side]

@@ -83,6 +83,8 @@ class BaseDistiller(BaseModel):
         log_tau (bool): Log ``kendall_tau``, the mean over rows of the exact
             coefficient between student and teacher logits.
         init_cfg (dict, optional): As everywhere in MMEngine.
+        data_preprocessor (dict, optional): The student's, where its config
+            has none; MMEngine's Runner hands that of the config here.
     """
 
     def __init__(
@@ -93,9 +95,13 @@ class BaseDistiller(BaseModel):
         losses: List[Union[dict, nn.Module]],
         log_tau: bool = True,
         init_cfg: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
     ) -> None:
         model: Any = student
         if isinstance(student, dict):
+            if data_preprocessor is not None:
+                student = dict(student)
+                student.setdefault('data_preprocessor', data_preprocessor)
             model = MODELS.build(student)
         super().__init__(
             DistillDataPreprocessor(

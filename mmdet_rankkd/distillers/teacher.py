@@ -44,8 +44,11 @@ def build_model(config: Config) -> nn.Module:
     if 'model' not in config:
         raise ValueError('the config has no "model"')
     scope = config.get('default_scope') or 'mmdet'
+    model = dict(config.model)
+    if 'data_preprocessor' in config:  # as MMEngine's Runner does
+        model.setdefault('data_preprocessor', config.data_preprocessor)
     with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(config.model)
+        return MMENGINE_MODELS.build(ConfigDict(model))
 
 
 def current_classes() -> Optional[Sequence[str]]:

@@ -12,9 +12,7 @@ methods = {
     'kd': dict(
         ce=0.1,
         losses=[
-            dict(
-                type='mmdet_rankkd.KLDivLoss', temperature=4, loss_weight=0.9
-            )
+            dict(type='mmdet_rankkd.KLDivLoss', temperature=4, loss_weight=0.9)
         ],
     ),
     # KD with standardised logits; see 'mlkd-lskd' for the paper's row LSKD.

@@ -10,9 +10,7 @@ methods = {
     # The temperature is not in the paper; 4 is that of its CIFAR-100 tables.
     'kd': dict(
         losses=[
-            dict(
-                type='mmdet_rankkd.KLDivLoss', temperature=4, loss_weight=1.0
-            )
+            dict(type='mmdet_rankkd.KLDivLoss', temperature=4, loss_weight=1.0)
         ],
     ),
     'rank': dict(

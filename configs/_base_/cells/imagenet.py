@@ -7,9 +7,7 @@ methods = {
     'kd': dict(
         ce=0.5,
         losses=[
-            dict(
-                type='mmdet_rankkd.KLDivLoss', temperature=1, loss_weight=0.5
-            )
+            dict(type='mmdet_rankkd.KLDivLoss', temperature=1, loss_weight=0.5)
         ],
     ),
     'lskd': dict(
@@ -24,9 +22,7 @@ methods = {
     ),
     # 120 epochs and batches of 256 in its code.
     'ctkd': dict(
-        losses=[
-            dict(type='mmdet_rankkd.CTKDLoss', length=5, loss_weight=1.0)
-        ],
+        losses=[dict(type='mmdet_rankkd.CTKDLoss', length=5, loss_weight=1.0)],
         max_epochs=120,
     ),
     'dkd': dict(

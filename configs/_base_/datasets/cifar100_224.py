@@ -22,9 +22,7 @@ train_pipeline = [
     dict(type='mmdet_rankkd.PackCls'),
 ]
 test_pipeline = [
-    dict(
-        type='mmdet_rankkd.ResizeShort', size=224, interpolation='bicubic'
-    ),
+    dict(type='mmdet_rankkd.ResizeShort', size=224, interpolation='bicubic'),
     dict(type='mmdet_rankkd.PackCls'),
 ]
 train_dataloader = dict(
@@ -33,7 +31,5 @@ train_dataloader = dict(
     drop_last=True,
     dataset=dict(pipeline=train_pipeline),
 )
-val_dataloader = dict(
-    batch_size=128, dataset=dict(pipeline=test_pipeline)
-)
+val_dataloader = dict(batch_size=128, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

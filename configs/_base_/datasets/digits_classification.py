@@ -3,7 +3,7 @@ data_preprocessor = dict(
     type='ImgDataPreprocessor', mean=[95.0] * 3, std=[60.0] * 3
 )
 train_pipeline = [
-    dict(type='mmdet_rankkd.PadCrop', padding=4),
+    dict(type='mmdet_rankkd.PadCrop', padding=2),
     dict(type='mmdet_rankkd.PackCls'),
 ]
 test_pipeline = [dict(type='mmdet_rankkd.PackCls')]
@@ -21,7 +21,7 @@ two_views_pipeline = [
     train_pipeline[-1],
 ]
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),

@@ -17,8 +17,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=20),
-    dict(
-        type='CosineAnnealingLR', begin=20, end=300, T_max=280, eta_min=5e-6
-    ),
+    dict(type='CosineAnnealingLR', begin=20, end=300, T_max=280, eta_min=5e-6),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=128)

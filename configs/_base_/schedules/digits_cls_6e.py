@@ -1,8 +1,8 @@
-# SGD from scratch, one cosine.
+# AdamW from scratch, one cosine.
 train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=1)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='AdamW', lr=5e-3, weight_decay=0.05),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
@@ -16,4 +16,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)
+auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -1,0 +1,26 @@
+# Pairs and methods of `make demo-cls`: those of CIFAR-100, with the steps
+# that are counted in epochs shortened from 240 epochs to 6.
+_base_ = './cifar100.py'
+config = 'digits_cls/{}_digits-cls.py'
+# Relative to the configs: this teacher is shipped with them.
+shipped_checkpoint = 'digits_cls/{}_digits-cls.pth'
+
+methods = {
+    'ctkd': dict(
+        losses=[dict(type='mmdet_rankkd.CTKDLoss', length=2, loss_weight=0.9)]
+    ),
+    'dkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.DKDLoss',
+                alpha=1.0,
+                beta=2.0,
+                temperature=4,
+                schedule=dict(warmup=2),
+            )
+        ]
+    ),
+    'mlkd': dict(lr=5e-3),
+    'mlkd-lskd': dict(lr=5e-3, max_epochs=6),
+}
+pairs = {'_delete_': True, 'resnet14x2_resnet8': {}}

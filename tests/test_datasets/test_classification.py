@@ -1,0 +1,150 @@
+"""CIFAR-100, ImageNet and the digits, on small files of the same form."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+
+from mmdet_rankkd.datasets import CIFAR100, DigitsClassification, ImageNet
+from mmdet_rankkd.datasets.cifar100 import ARCHIVE, FOLDER, ArrayUnpickler
+
+from ..conftest import write_cifar
+
+
+def test_cifar_from_the_folder(cifar):
+    data = CIFAR100(str(cifar), md5={})
+    raw = pickle.loads((cifar / FOLDER / 'train').read_bytes())
+    assert len(data) == 12
+    assert len(CIFAR100(str(cifar), split='test', md5={})) == 8
+    assert len(data.metainfo['classes']) == 100
+    for i in (0, 11):
+        item = data[i]
+        assert item['gt_label'] == raw['fine_labels'][i]
+        # Planes of red, green and blue, row by row.
+        planes = raw['data'][i].reshape(3, 32, 32)
+        np.testing.assert_array_equal(item['img'][..., 0], planes[0])
+        np.testing.assert_array_equal(item['img'][..., 2], planes[2])
+        assert item['sample_idx'] == i
+
+
+def test_cifar_from_the_archive(cifar, tmp_path):
+    with tarfile.open(tmp_path / ARCHIVE, 'w:gz') as tar:
+        tar.add(cifar / FOLDER, FOLDER)
+    content = (tmp_path / ARCHIVE).read_bytes()
+    md5 = {ARCHIVE: hashlib.md5(content).hexdigest()}
+    data = CIFAR100(str(tmp_path), md5=md5)
+    other = CIFAR100(str(cifar), md5={})
+    for a, b in zip(data, other):
+        np.testing.assert_array_equal(a['img'], b['img'])
+    assert [p.name for p in tmp_path.iterdir()] == [ARCHIVE]
+    with pytest.raises(ValueError, match='has the MD5'):
+        CIFAR100(str(tmp_path))
+
+
+def test_cifar_as_python_2_wrote_it():
+    """Bytes strings, NumPy arrays under their old names."""
+    pixels = bytes(range(256)) * 12
+    data = (
+        b'\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n'
+        b'(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x01M\x00\x0c\x86'
+        b'cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNN'
+        b'J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x00\x0c\x00\x00'
+        + pixels
+        + b'tbU\x0bfine_labels](K\x05eu.'
+    )
+    content = ArrayUnpickler(io.BytesIO(data), encoding='latin1').load()
+    assert content['fine_labels'] == [5]
+    assert content['data'].shape == (1, 3072)
+    assert content['data'].tobytes() == pixels
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ('executed',)
+
+
+def test_cifar_refuses_code_and_damage(tmp_path, capsys):
+    write_cifar(tmp_path)
+    with pytest.raises(ValueError, match='has the MD5'):
+        CIFAR100(str(tmp_path))
+    file = tmp_path / FOLDER / 'train'
+    file.write_bytes(pickle.dumps(dict(data=Harmful())))
+    with pytest.raises(ValueError, match='no CIFAR file needs'):
+        CIFAR100(str(tmp_path), md5={})
+    file.write_bytes(b'')
+    with pytest.raises(ValueError, match='cannot be read'):
+        CIFAR100(str(tmp_path), md5={})
+    file.write_bytes(pickle.dumps([1]))
+    with pytest.raises(ValueError, match='no file of CIFAR-100'):
+        CIFAR100(str(tmp_path), md5={})
+    assert 'executed' not in capsys.readouterr().out
+
+
+def test_cifar_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match='cs.toronto.edu'):
+        CIFAR100(str(tmp_path))
+    with pytest.raises(ValueError, match="'train' or 'test'"):
+        CIFAR100(str(tmp_path), split='val')
+
+
+@pytest.fixture(scope='module')
+def imagenet(tmp_path_factory):
+    """Two folders of classes, and a list of validation images."""
+    folder = tmp_path_factory.mktemp('imagenet')
+    image = np.zeros((20, 30, 3), np.uint8)
+    for name, count in (('n01440764', 2), ('n01443537', 3)):
+        (folder / 'train' / name).mkdir(parents=True)
+        for i in range(count):
+            path = folder / 'train' / name / f'{name}_{i}.JPEG'
+            path.write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
+    (folder / 'train/n01440764/notes.txt').write_text('no image')
+    (folder / 'val').mkdir()
+    (folder / 'val.txt').write_text('a b.JPEG 1\nc.JPEG 0\n\n')
+    return folder
+
+
+def test_imagenet_folders(imagenet):
+    data = ImageNet(str(imagenet))
+    labels = [data.get_data_info(i)['gt_label'] for i in range(len(data))]
+    assert labels == [0, 0, 1, 1, 1]
+    assert data.metainfo['classes'] == ('n01440764', 'n01443537')
+    assert data.get_data_info(2)['img_path'].endswith('n01443537_0.JPEG')
+
+
+def test_imagenet_list(imagenet):
+    data = ImageNet(
+        str(imagenet), data_prefix=dict(img='val'), ann_file='val.txt'
+    )
+    found = [data.get_data_info(i) for i in range(len(data))]
+    assert [x['gt_label'] for x in found] == [1, 0]
+    assert found[0]['img_path'] == str(imagenet / 'val/a b.JPEG')
+
+
+def test_imagenet_errors(imagenet, tmp_path):
+    with pytest.raises(FileNotFoundError, match='set data_root'):
+        ImageNet(str(tmp_path))
+    with pytest.raises(ValueError, match='holds no images'):
+        ImageNet(str(imagenet), data_prefix=dict(img='val'))
+    with pytest.raises(FileNotFoundError, match='ann_file'):
+        ImageNet(str(imagenet), ann_file='missing.txt')
+    (imagenet / 'bad.txt').write_text('a.JPEG 1\nb.JPEG cat\n')
+    with pytest.raises(ValueError, match='line 2'):
+        ImageNet(str(imagenet), ann_file='bad.txt')
+
+
+def test_digits():
+    data = DigitsClassification(count=160)
+    labels = [data.get_data_info(i)['gt_label'] for i in range(160)]
+    assert sorted(labels) == sorted(list(range(80)) * 2)
+    assert data[0]['img'].shape == (32, 32, 3)
+    again = DigitsClassification(count=160)
+    for i in (0, 100):
+        np.testing.assert_array_equal(data[i]['img'], again[i]['img'])
+    val = DigitsClassification('val', count=80)
+    assert not np.array_equal(val[0]['img'], data[0]['img'])
+    with pytest.raises(ValueError, match="'train' or 'val'"):
+        DigitsClassification('test')
