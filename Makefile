@@ -3,7 +3,7 @@ VENV := .venv
 VENV_OPENMMLAB := .venv-openmmlab
 PYTEST_ARGS ?=
 
-.PHONY: bench demo demo-teacher test test-openmmlab lint env env-openmmlab help
+.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher test test-openmmlab lint env env-openmmlab help
 
 help:            ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
@@ -23,6 +23,17 @@ demo-teacher: env  ## train the demo's teacher anew (about 25 minutes)
 		--cfg-options randomness.seed=0
 	@$(VENV)/bin/python tools/export_student.py --half --force \
 		work_dirs/$(TEACHER)/epoch_12.pth configs/digits/$(TEACHER).pth
+
+demo-cls: env    ## every logit method on classification, three seeds
+	@$(VENV)/bin/python -W ignore tools/demo_cls.py
+
+TEACHER_CLS := resnet14x2_digits-cls
+demo-cls-teacher: env  ## train that demo's teacher anew (about 8 minutes)
+	@$(VENV)/bin/python tools/train.py configs/digits_cls/$(TEACHER_CLS).py \
+		--cfg-options randomness.seed=0
+	@$(VENV)/bin/python tools/export_student.py --half --force \
+		work_dirs/$(TEACHER_CLS)/epoch_15.pth \
+		configs/digits_cls/$(TEACHER_CLS).pth
 
 test: env        ## run the tests on the onedl stack
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

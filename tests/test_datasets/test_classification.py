@@ -11,6 +11,7 @@ import pytest
 
 from mmdet_rankkd.datasets import CIFAR100, DigitsClassification, ImageNet
 from mmdet_rankkd.datasets.cifar100 import ARCHIVE, FOLDER, ArrayUnpickler
+from mmdet_rankkd.datasets.digits_classification import cut
 
 from ..conftest import write_cifar
 
@@ -137,14 +138,30 @@ def test_imagenet_errors(imagenet, tmp_path):
 
 
 def test_digits():
-    data = DigitsClassification(count=160)
-    labels = [data.get_data_info(i)['gt_label'] for i in range(160)]
-    assert sorted(labels) == sorted(list(range(80)) * 2)
+    data = DigitsClassification(count=400)
+    labels = {data.get_data_info(i)['gt_label'] for i in range(400)}
+    assert labels <= set(range(80)) and len(labels) > 70
     assert data[0]['img'].shape == (32, 32, 3)
-    again = DigitsClassification(count=160)
-    for i in (0, 100):
+    assert data[0]['img'].dtype == np.uint8
+    again = DigitsClassification(count=400)
+    for i in (0, 399):
         np.testing.assert_array_equal(data[i]['img'], again[i]['img'])
     val = DigitsClassification('val', count=80)
+    assert len(val) == 80
     assert not np.array_equal(val[0]['img'], data[0]['img'])
     with pytest.raises(ValueError, match="'train' or 'val'"):
         DigitsClassification('test')
+
+
+def test_cut():
+    """The box in the middle, its surroundings a tenth on each side."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:40, 10:20] = 255
+    part = cut(image, (10, 20, 10, 20))
+    ink = part[..., 0] > 127
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    assert (rows[0], rows[-1]) == (3, 28)
+    assert abs(columns[0] - 9) <= 1 and abs(columns[-1] - 22) <= 1
+    # At the border, the border's colour goes on.
+    image[:] = 7
+    assert (cut(image, (54, 0, 10, 10)) == 7).all()

@@ -1,5 +1,5 @@
 # Pairs and methods of `make demo-cls`: those of CIFAR-100, with the steps
-# that are counted in epochs shortened from 240 epochs to 6.
+# that are counted in epochs shortened from 240 epochs to 20.
 _base_ = './cifar100.py'
 config = 'digits_cls/{}_digits-cls.py'
 # Relative to the configs: this teacher is shipped with them.
@@ -20,7 +20,7 @@ methods = {
             )
         ]
     ),
-    'mlkd': dict(lr=5e-3),
-    'mlkd-lskd': dict(lr=5e-3, max_epochs=6),
+    'mlkd': dict(lr=1e-2),
+    'mlkd-lskd': dict(lr=1e-2, max_epochs=20),
 }
 pairs = {'_delete_': True, 'resnet14x2_resnet8': {}}

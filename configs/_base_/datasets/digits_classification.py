@@ -29,7 +29,7 @@ train_dataloader = dict(
     dataset=dict(
         type='mmdet_rankkd.DigitsClassification',
         split='train',
-        count=2880,
+        count=640,
         pipeline=train_pipeline,
     ),
 )

@@ -1,16 +1,16 @@
 # AdamW from scratch, one cosine.
-train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=2)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=5e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(
         type='CosineAnnealingLR',
         begin=0,
-        end=6,
-        T_max=6,
+        end=20,
+        T_max=20,
         eta_min_ratio=0.01,
         by_epoch=True,
         convert_to_iter_based=True,

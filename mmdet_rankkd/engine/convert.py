@@ -1,0 +1,187 @@
+"""Checkpoints of other projects for the networks of this one."""
+
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple, Union
+
+import torch
+from mmengine.config import Config
+
+from .checkpoint import first_few, load_weights, read_checkpoint, strip_prefix
+
+PathLike = Union[str, Path]
+Rules = List[Tuple[str, Union[str, Callable[[re.Match], str]]]]
+
+
+def _less_one(template: str) -> Callable[[re.Match], str]:
+    """Groups of a match in a template, the one named n less one."""
+
+    def replace(match: re.Match) -> str:
+        groups = match.groupdict()
+        return template.format(**dict(groups, n=int(groups['n']) - 1))
+
+    return replace
+
+
+#: Renames of each kind of file, tried in order; all that match apply.
+RULES: Dict[str, Rules] = {
+    # Files of mdistiller, RepDistiller and CTKD; torchvision's ResNets.
+    'mdistiller': [
+        (r'^(fc|linear|classifier)\.(0\.)?', 'head.fc.'),
+        (r'\.shortcut\.', '.downsample.'),
+        (r'^(?!head\.)', 'backbone.'),
+    ],
+    # timm's vision transformers, and the published ones of T2T-ViT, PiT, PVT.
+    'timm': [
+        (r'^head\.', 'head.fc.'),
+        (r'^head_dist\.', 'head.fc_dist.'),
+        (r'^transformers\.(?P<n>\d+)\.pool\.', _less_one('pools.{n}.')),
+        (r'^(?!head\.)', 'backbone.'),
+    ],
+    # The ResNet-56 of pycls, which CTKD and LSKD use for transformers.
+    'pycls': [
+        (r'^stem\.conv\.', 'conv1.'),
+        (r'^stem\.bn\.', 'bn1.'),
+        (
+            r'^s(?P<s>\d+)\.b(?P<n>\d+)\.',
+            _less_one('layer{s}.{n}.'),
+        ),
+        (r'^(layer\d+\.\d+)\.proj\.', r'\1.downsample.0.'),
+        (r'^(layer\d+\.\d+)\.bn\.', r'\1.downsample.1.'),
+        (r'\.f\.a\.', '.conv1.'),
+        (r'\.f\.a_bn\.', '.bn1.'),
+        (r'\.f\.b\.', '.conv2.'),
+        (r'\.f\.b_bn\.', '.bn2.'),
+        (r'^(?!head\.)', 'backbone.'),
+    ],
+    # MMPretrain's ResNets have our names; its DeiT, after this.
+    'mmpretrain': [
+        (r'^head\.layers\.head\.', 'head.fc.'),
+        (r'^head\.layers\.head_dist\.', 'head.fc_dist.'),
+        (r'^(backbone)\.patch_embed\.projection\.', r'\1.patch_embed.proj.'),
+        (r'^(backbone)\.layers\.(\d+)\.ln(\d)\.', r'\1.blocks.\2.norm\3.'),
+        (r'^(backbone)\.layers\.(\d+)\.attn\.', r'\1.blocks.\2.attn.'),
+        (
+            r'^(backbone)\.layers\.(\d+)\.ffn\.layers\.0\.0\.',
+            r'\1.blocks.\2.mlp.fc1.',
+        ),
+        (
+            r'^(backbone)\.layers\.(\d+)\.ffn\.layers\.1\.',
+            r'\1.blocks.\2.mlp.fc2.',
+        ),
+        (r'^(backbone)\.ln1\.', r'\1.norm.'),
+    ],
+}
+#: Where a file keeps its weights, besides MMEngine's ``state_dict``.
+CONTAINERS = ('model', 'model_state', 'state_dict', 'net')
+
+
+def unwrap(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+    """The weights in a checkpoint of any of these projects.
+
+    Raises:
+        ValueError: If something that is not a tensor is among them.
+    """
+    weights = checkpoint['state_dict']
+    for name in CONTAINERS:
+        if isinstance(weights.get(name), dict):
+            weights = weights[name]
+            break
+    weights = {k: v for k, v in weights.items() if k != 'data_preprocessor'}
+    others = [k for k, v in weights.items() if not torch.is_tensor(v)]
+    if others:
+        raise ValueError(
+            f'entries that are no tensors: {first_few(others)}; expected a '
+            f'state dict, bare or under one of {CONTAINERS}'
+        )
+    if weights and all(k.startswith('module.') for k in weights):
+        weights = strip_prefix(weights, 'module.')
+    return weights
+
+
+def rename(
+    weights: Dict[str, torch.Tensor], source: str
+) -> Dict[str, torch.Tensor]:
+    """Weights under the names of this package.
+
+    Raises:
+        ValueError: If two of them would get the same name.
+    """
+    result: Dict[str, torch.Tensor] = {}
+    for key, value in weights.items():
+        name = key
+        for pattern, replacement in RULES[source]:
+            name = re.sub(pattern, replacement, name)
+        if name in result:
+            raise ValueError(f'{key} and another entry both become {name}')
+        result[name] = value
+    return result
+
+
+def guess_source(
+    weights: Dict[str, torch.Tensor], wanted: Dict[str, torch.Tensor]
+) -> str:
+    """The kind of file whose renames give most of the wanted names."""
+    return max(RULES, key=lambda s: len(set(rename(weights, s)) & set(wanted)))
+
+
+def convert_checkpoint(
+    checkpoint: PathLike,
+    config: PathLike,
+    out: PathLike,
+    source: str = 'auto',
+    force: bool = False,
+    trust: bool = False,
+) -> Dict[str, Any]:
+    """Write a checkpoint of another project in the form of this one.
+
+    Every weight of the model must be in the file, with its shape, and every
+    entry of the file must be used.
+
+    Args:
+        checkpoint (str): File to read.
+        config (str): Config of the model that it is for.
+        out (str): File to write.
+        source (str): One of ``RULES``, or ``'auto'``.
+        force (bool): Overwrite ``out`` if it exists.
+        trust (bool): Execute pickled code in the checkpoint.
+
+    Returns:
+        dict: ``source``, ``weights`` and ``parameters``.
+
+    Raises:
+        FileExistsError: If ``out`` exists and ``force`` is not set.
+        ValueError: If the file cannot be read, or file and model do not have
+            the same weights; the message counts and names them.
+    """
+    from mmdet_rankkd.distillers.teacher import build_model
+
+    out = Path(out)
+    if out.exists() and not force:
+        raise FileExistsError(
+            f'{out} exists; give another name, or overwrite it with --force'
+        )
+    if source != 'auto' and source not in RULES:
+        raise ValueError(
+            f'source must be auto or one of {sorted(RULES)}, got {source!r}'
+        )
+    weights = unwrap(read_checkpoint(str(checkpoint), trust))
+    model = build_model(Config.fromfile(config))
+    wanted = model.state_dict()
+    if source == 'auto':
+        source = guess_source(weights, wanted)
+    renamed = rename(weights, source)
+    unused = load_weights(model, renamed, f'{checkpoint}, read as {source},')
+    if unused:
+        raise ValueError(
+            f'{checkpoint}, read as {source}, has {len(unused)} entries that '
+            f'the model has no place for (first: {first_few(unused)})'
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    state = {k: renamed.get(k, v) for k, v in wanted.items()}
+    torch.save(dict(state_dict=state, meta=dict(converted_from=source)), out)
+    return dict(
+        source=source,
+        weights=len(state),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )

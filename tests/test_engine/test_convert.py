@@ -1,0 +1,211 @@
+"""Checkpoints of other projects, made of our networks by their names."""
+
+import argparse
+import re
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet_rankkd.distillers.teacher import build_model
+from mmdet_rankkd.engine.convert import convert_checkpoint
+
+from ..conftest import ROOT
+
+
+def network(name):
+    path = ROOT / f'configs/{name}.py'
+    torch.manual_seed(0)
+    return path, build_model(Config.fromfile(path))
+
+
+def theirs(model, classifier, *renames):
+    """Our weights under the names of another project."""
+    result = {}
+    for key, value in model.state_dict().items():
+        key = key.replace('head.fc.', f'{classifier}.')
+        key = key.removeprefix('backbone.')
+        for pattern, replacement in renames:
+            key = re.sub(pattern, replacement, key)
+        result[key] = value
+    return result
+
+
+def check(path, config, model, tmp_path, source):
+    out = tmp_path / 'out.pth'
+    facts = convert_checkpoint(path, config, out)
+    assert facts['source'] == source
+    loaded = torch.load(out, weights_only=True)
+    model.load_state_dict(loaded['state_dict'], strict=True)
+    weights = torch.load(path, weights_only=True)
+    while not torch.is_tensor(next(iter(weights.values()))):
+        weights = next(v for v in weights.values() if isinstance(v, dict))
+    total = sum(v.double().sum() for v in weights.values())
+    ours = sum(v.double().sum() for v in loaded['state_dict'].values())
+    assert ours == pytest.approx(total.item())
+
+
+@pytest.mark.parametrize(
+    'name, classifier',
+    [
+        ('cifar100/resnet8x4_cifar100', 'fc'),
+        ('cifar100/resnet50_cifar100', 'linear'),
+        ('cifar100/wrn-16-2_cifar100', 'fc'),
+        ('cifar100/vgg8_cifar100', 'classifier'),
+        ('cifar100/mobilenet-v2_cifar100', 'classifier.0'),
+        ('cifar100/shufflenet-v1_cifar100', 'linear'),
+        ('cifar100/shufflenet-v2_cifar100', 'linear'),
+        ('imagenet/mobilenet-v1_imagenet', 'fc'),
+    ],
+)
+def test_mdistiller(name, classifier, tmp_path):
+    """Under "model", as its teachers are."""
+    config, model = network(name)
+    renames = []
+    if 'resnet50' in name:
+        renames = [(r'\.downsample\.', '.shortcut.')]
+    weights = theirs(model, classifier, *renames)
+    file = tmp_path / 'ckpt_epoch_240.pth'
+    torch.save(
+        dict(
+            epoch=240,
+            model=weights,
+            accuracy=torch.tensor(79.4),
+            optimizer=dict(state={}, param_groups=[]),
+        ),
+        file,
+    )
+    check(file, config, model, tmp_path, 'mdistiller')
+
+
+def test_torchvision(tmp_path):
+    """A bare state dict; and one written by DataParallel."""
+    config, model = network('imagenet/resnet18_imagenet')
+    weights = theirs(model, 'fc')
+    assert 'layer2.0.downsample.1.running_var' in weights
+    torch.save(weights, tmp_path / 'resnet18.pth')
+    check(tmp_path / 'resnet18.pth', config, model, tmp_path, 'mdistiller')
+    parallel = {f'module.{k}': v for k, v in weights.items()}
+    torch.save(dict(state_dict=parallel), tmp_path / 'parallel.pth')
+    facts = convert_checkpoint(
+        tmp_path / 'parallel.pth', config, tmp_path / 'again.pth'
+    )
+    assert facts['parameters'] == 11689512
+
+
+def test_pycls(tmp_path):
+    config, model = network('cifar100/resnet56_cifar100')
+    weights = theirs(
+        model,
+        'head.fc',
+        (r'^conv1\.', 'stem.conv.'),
+        (r'^bn1\.', 'stem.bn.'),
+        (r'^layer(\d)\.(\d)\.', lambda m: f's{m[1]}.b{int(m[2]) + 1}.'),
+        (r'\.downsample\.0\.', '.proj.'),
+        (r'\.downsample\.1\.', '.bn.'),
+        (r'(b\d)\.conv1\.', r'\1.f.a.'),
+        (r'(b\d)\.bn1\.', r'\1.f.a_bn.'),
+        (r'(b\d)\.conv2\.', r'\1.f.b.'),
+        (r'(b\d)\.bn2\.', r'\1.f.b_bn.'),
+    )
+    assert 's2.b1.proj.weight' in weights and 's3.b9.f.b_bn.bias' in weights
+    torch.save(dict(epoch=299, model_state=weights), tmp_path / 'model.pyth')
+    check(tmp_path / 'model.pyth', config, model, tmp_path, 'pycls')
+
+
+@pytest.mark.parametrize(
+    'name, key',
+    [
+        ('deit-tiny', 'blocks.11.mlp.fc2.bias'),
+        ('deit-tiny-distilled', 'head_dist.weight'),
+        ('t2t-vit-7', 'tokens_to_token.attention1.w'),
+        ('pit-tiny', 'transformers.1.pool.conv.weight'),
+        ('pvt-tiny', 'block4.1.attn.kv.weight'),
+    ],
+)
+def test_timm(name, key, tmp_path):
+    config, model = network(f'cifar100/{name}_cifar100-224')
+    weights = theirs(
+        model,
+        'head',
+        (r'^head\.fc_dist\.', 'head_dist.'),
+        (r'^pools\.(\d)\.', lambda m: f'transformers.{int(m[1]) + 1}.pool.'),
+    )
+    assert key in weights
+    torch.save(weights, tmp_path / 'vit.pth')
+    check(tmp_path / 'vit.pth', config, model, tmp_path, 'timm')
+
+
+def test_mmpretrain(tmp_path):
+    config, model = network('cifar100/deit-tiny_cifar100-224')
+    weights = {}
+    for key, value in model.state_dict().items():
+        for pattern, replacement in (
+            (r'^head\.fc\.', 'head.layers.head.'),
+            (r'patch_embed\.proj\.', 'patch_embed.projection.'),
+            (r'blocks\.(\d+)\.norm(\d)\.', r'layers.\1.ln\2.'),
+            (r'blocks\.(\d+)\.attn\.', r'layers.\1.attn.'),
+            (r'blocks\.(\d+)\.mlp\.fc1\.', r'layers.\1.ffn.layers.0.0.'),
+            (r'blocks\.(\d+)\.mlp\.fc2\.', r'layers.\1.ffn.layers.1.'),
+            (r'^backbone\.norm\.', 'backbone.ln1.'),
+        ):
+            key = re.sub(pattern, replacement, key)
+        weights[key] = value
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'deit.pth')
+    check(tmp_path / 'deit.pth', config, model, tmp_path, 'mmpretrain')
+    # Its ResNets for CIFAR have our names already.
+    config, model = network('cifar100/resnet50_cifar100')
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'r50.pth')
+    (tmp_path / 'out.pth').unlink()
+    check(tmp_path / 'r50.pth', config, model, tmp_path, 'mmpretrain')
+
+
+@pytest.fixture
+def resnet(tmp_path):
+    config, model = network('cifar100/resnet8x4_cifar100')
+    return config, theirs(model, 'fc'), tmp_path / 'file.pth'
+
+
+def refused(resnet, change, match):
+    config, weights, file = resnet
+    change(weights)
+    torch.save(dict(model=weights), file)
+    out = file.with_name('out.pth')
+    with pytest.raises(ValueError, match=match):
+        convert_checkpoint(file, config, out)
+    assert not out.exists()
+
+
+def test_missing_weight(resnet):
+    refused(resnet, lambda w: w.pop('layer2.0.bn2.weight'), '1 missing')
+
+
+def test_unused_weight(resnet):
+    refused(
+        resnet, lambda w: w.update(extra=torch.ones(1)), 'no place for .*extra'
+    )
+
+
+def test_another_shape(resnet):
+    refused(
+        resnet,
+        lambda w: w.update({'fc.bias': torch.ones(10)}),
+        r'head\.fc\.bias: \(10,\) in the file, \(100,\) in the model',
+    )
+
+
+def test_not_a_tensor(resnet):
+    refused(resnet, lambda w: w.update(lr=0.1), 'no tensors: lr')
+
+
+def test_files_with_code_need_trust(resnet):
+    config, weights, file = resnet
+    torch.save(dict(model=weights, opt=argparse.Namespace(lr=0.05)), file)
+    out = file.with_name('out.pth')
+    with pytest.raises(ValueError, match='--trust'):
+        convert_checkpoint(file, config, out)
+    convert_checkpoint(file, config, out, trust=True)
+    with pytest.raises(FileExistsError, match='--force'):
+        convert_checkpoint(file, config, out, trust=True)
+    with pytest.raises(ValueError, match='source must be'):
+        convert_checkpoint(file, config, file.with_name('b'), source='keras')
