@@ -7,13 +7,21 @@ import torch
 import yaml
 from mmengine.config import Config
 
+from mmdet_rankkd.analysis.sweep import (
+    read_sweep,
+    table_rows,
+    to_markdown,
+)
 from mmdet_rankkd.distillers import DistillDetector
 
 from .conftest import ROOT, build
 
 CONFIGS = sorted(
-    p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_'
+    p
+    for p in (ROOT / 'configs').glob('*/*.py')
+    if p.parent.name not in ('_base_', 'sweeps')
 )
+CLASSIFICATION = ('cifar100', 'digits_cls', 'imagenet')
 COCO = [p for p in CONFIGS if p.parent.name == 'coco']
 METHODS = {
     'kd': ['mmdet_rankkd.KLDivLoss'],
@@ -39,6 +47,8 @@ def test_round_trip_and_build(path, tmp_path):
         assert [x['type'] for x in cfg.model.losses] == METHODS[method]
         assert type(model.student.backbone).__name__ == 'MobileNetV2'
         assert model.teacher.model is None
+    elif path.parent.name in CLASSIFICATION:
+        assert type(model).__name__ == 'ImageClassifier'
     else:
         assert type(model).__name__ == 'FasterRCNN'
     assert 'base_batch_size' in cfg.auto_scale_lr
@@ -138,3 +148,34 @@ def test_readmes_name_every_config():
     assert Path(ROOT / 'mmdet_rankkd/.mim/configs').resolve() == (
         ROOT / 'configs'
     )
+
+
+def test_readmes_have_the_tables_of_the_sweeps():
+    """The numbers are typed in the sweeps alone; READMEs show them."""
+    text = ''.join(
+        (ROOT / f'configs/{name}/README.md').read_text()
+        for name in ('cifar100', 'imagenet')
+    )
+    for path in sorted((ROOT / 'configs/sweeps').glob('table*.py')):
+        sweep = read_sweep(path.stem)
+        assert f'### {sweep["title"]}' in text
+        assert to_markdown(table_rows(sweep, {})) in text
+
+
+def test_sweeps_have_the_papers_numbers():
+    """A few, typed again."""
+    for name, row, column, number in (
+        ('table1', 'KD + ranking', 2, 70.45),
+        ('table2', 'MLKD + ranking', 0, 77.25),
+        ('table3', 'KD + ranking', 0, 71.54),
+        ('table4', 'KD + ranking', 0, 73.25),
+        ('table6', 'gamma=4', 2, 77.05),
+        ('table7', 'k=6', 0, 75.74),
+        ('table8', 'KD + ranking', 0, 73.56),
+        ('table9', 'Only Ranking Loss', 1, 78.04),
+        ('table10', 'KD + ranking w/o Norm', 0, 76.38),
+        ('table11', 'KD + form 3', 1, 73.05),
+        ('table12', 'DIST + ranking', 0, 75.85),
+        ('table13', 'NKD + ranking', 1, 90.49),
+    ):
+        assert read_sweep(name)['paper'][row][column] == number

@@ -9,7 +9,7 @@ from mmdet_rankkd.analysis.sweep import read_sweep
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--methods', nargs='+', choices=list(read_sweep('digits_cls')['rows'])
+        '--methods', nargs='+', choices=list(read_sweep('demo_cls')['rows'])
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument(

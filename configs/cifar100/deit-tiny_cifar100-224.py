@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/datasets/cifar100_224.py',
+    '../_base_/datasets/cifar100_cls_224.py',
     '../_base_/schedules/cifar100_vit_300e.py',
     '../_base_/cls_runtime.py',
 ]

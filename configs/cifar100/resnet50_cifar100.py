@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/datasets/cifar100.py',
+    '../_base_/datasets/cifar100_cls.py',
     '../_base_/schedules/cifar100_240e.py',
     '../_base_/cls_runtime.py',
 ]

@@ -29,7 +29,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
 TEACHER = CONFIGS / 'digits_cls/resnet14x2_digits-cls'
-ALIGNED = ('student alone', 'KD', 'KD + ranking')
+ALIGNED = ('student alone', 'KD', 'KD + ranking', 'ranking')
 
 
 def load_classifier(config: Config, checkpoint: Path) -> Any:
@@ -177,7 +177,7 @@ def verdict(found: Dict[str, List[Dict[str, Any]]]) -> str:
                 f'top-1 ({each}, by seed)'
             )
     lines.append(
-        'Twenty epochs of 640 small images: a working example, not evidence for '
+        'Twenty epochs of 640 images: a working example, not evidence for '
         'a method.'
     )
     return '\n'.join(lines)
@@ -282,7 +282,7 @@ def run_demo_cls(
     """Train every method with every seed, compare, and write the report.
 
     Args:
-        rows (Sequence[str], optional): Of ``configs/sweeps/digits_cls.py``.
+        rows (Sequence[str], optional): Of ``configs/sweeps/demo_cls.py``.
         seeds (Sequence[int]): Every method runs with each of them.
         out (str): Folder; what an earlier demo left there is replaced.
         options (Sequence[str]): ``KEY=VALUE`` overrides for the trainings.
@@ -293,7 +293,7 @@ def run_demo_cls(
     """
     start = time.time()
     folder = Path(out)
-    sweep = read_sweep('digits_cls')
+    sweep = read_sweep('demo_cls')
     rows = list(rows or sweep['rows'])
     cells = plan(sweep, rows)
     for cell in cells:

@@ -298,8 +298,11 @@ def _show_progress(
 ) -> None:
     parts = []
     for _, (name, seed, _, folder) in running.values():
-        curve = val_curve(read_scalars(folder), 'accuracy/top1')
-        now = f' epoch {len(curve)}: {curve[-1][1]:.1f}' if curve else ''
+        entries = read_scalars(folder)
+        curve = val_curve(entries, 'accuracy/top1')
+        epochs = [e['epoch'] for e in entries if 'epoch' in e]
+        now = f' epoch {epochs[-1]:.0f}' if epochs else ''
+        now += f' top-1 {curve[-1][1]:.1f}' if curve else ''
         parts.append(f'{name} seed {seed}{now}')
     minutes = (time.time() - start) / 60
     left = f', {minutes / done * (count - done):.1f} min left' if done else ''
@@ -348,24 +351,22 @@ def figure_of(
 def table_rows(
     sweep: Dict[str, Any], results: Results, which: str = 'last'
 ) -> List[List[str]]:
-    """The table: the paper's numbers, and ours below where there are any."""
-    header = ['', '', *sweep['columns']]
-    rows = [header]
-    for row in sweep['rows']:
+    """The table, header first: the paper's numbers, ours where we ran them."""
+    rows = [['', 'of', *sweep['columns']]]
+    for row, settings in sweep['rows'].items():
         ours = [
             figure_of(sweep, row, column, results, which)
             for column in sweep['columns']
         ]
         paper = sweep.get('paper', {}).get(row)
+        state = 'not run' if 'method' in settings else 'not there yet'
+        lacking = not any(ours)
         if paper:
-            rows.append([row, 'paper', *(_number(x) for x in paper)])
-        if 'method' not in sweep['rows'][row]:
-            rows.append([row, 'ours', *('not there yet' for _ in ours)])
-        else:
-            rows.append([row, 'ours', *(x or 'not run' for x in ours)])
-    for i in range(len(rows) - 1, 1, -1):
-        if rows[i][0] == rows[i - 1][0]:
-            rows[i][0] = ''
+            of = f'paper; ours {state}' if lacking else 'paper'
+            rows.append([row, of, *(_number(x) for x in paper)])
+        if not (paper and lacking):
+            name = '' if paper else row
+            rows.append([name, 'ours', *(x or state for x in ours)])
     return rows
 
 

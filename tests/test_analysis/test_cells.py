@@ -49,7 +49,7 @@ _students = {}
 
 def test_there_are_all_tables():
     assert (
-        sorted(['digits_cls', *(f'table{i}' for i in range(1, 14) if i != 5)])
+        sorted(['demo_cls', *(f'table{i}' for i in range(1, 14) if i != 5)])
         == TABLES
     )
     assert len(CELLS) > 300

@@ -113,13 +113,13 @@ def test_table(sweep, tmp_path):
     assert figure_of(sweep, 'k=2', 'top-1', results) is None
     rows = table_rows(sweep, results)
     assert rows == [
-        ['', '', 'top-1', 'top-5'],
+        ['', 'of', 'top-1', 'top-5'],
         ['KD', 'paper', '1.00', ''],
         ['', 'ours', '71.00 ± 1.41', '90.50 ± 0.71'],
         ['k=2', 'ours', 'not run', 'not run'],
-        ['FitNet', 'paper', '3.25', '4.50'],
-        ['', 'ours', 'not there yet', 'not there yet'],
+        ['FitNet', 'paper; ours not there yet', '3.25', '4.50'],
     ]
+    assert table_rows(sweep, {})[1][1] == 'paper; ours not run'
     assert to_markdown(rows).splitlines()[1] == '|---|---|---|---|'
 
 

@@ -42,6 +42,7 @@ val_dataloader = dict(
     dataset=dict(
         type='mmdet_rankkd.DigitsClassification',
         split='val',
+        count=800,
         pipeline=test_pipeline,
     ),
 )

@@ -1,5 +1,5 @@
 # AdamW from scratch, one cosine.
-train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=2)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=4)
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05),

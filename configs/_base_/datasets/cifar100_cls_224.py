@@ -1,6 +1,6 @@
 # CIFAR-100 enlarged to 224 x 224 pixels, augmented as timm does it, for
 # vision transformers. Statistics are ImageNet's.
-_base_ = './cifar100.py'
+_base_ = './cifar100_cls.py'
 data_preprocessor = dict(
     mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
 )
