@@ -23,6 +23,7 @@ SIZES = [
     (128, 1000),
     (512, 1000),
     (256, 1203),
+    (4096, 1203),
     (65536, 81),
     (1600000, 80),
 ]
@@ -151,7 +152,18 @@ def measure(args, record, device, dtype, rows, classes):
     def forward(method):
         return method(student, teacher)
 
+    def graph(name):
+        student.grad = None
+        return methods[name](student, teacher)
+
     facts = dict(rows=rows, classes=classes, dtype=dtype)
+    if pairs <= 2e8 or device != 'cpu':
+        times = alternate(
+            dict.fromkeys(methods, torch.Tensor.backward),
+            args.seconds,
+            prepare=graph,
+        )
+        record.add(f'{rows} x {classes} backward', times, baseline, **facts)
     whats = [('forward+backward', both), ('forward', forward)]
     for what, call in whats[: 1 if pairs > 2e8 and device == 'cpu' else 2]:
         functions = {

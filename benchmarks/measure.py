@@ -52,20 +52,31 @@ def clock(function) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def alternate(functions: dict, seconds: float = 4, most: int = 30) -> dict:
+def alternate(
+    functions: dict, seconds: float = 4, most: int = 30, prepare=None
+) -> dict:
     """Milliseconds of each function, in turns, after one call unmeasured.
 
-    Turns end when the time is up, but not before the third.
+    Turns end when the time is up, but not before the third. ``prepare`` is
+    called with the name before each call, unmeasured; its result is handed
+    to the function.
     """
-    for function in functions.values():
-        function()
+
+    def call(name: str) -> float:
+        if prepare is None:
+            return clock(functions[name])
+        made = prepare(name)
+        return clock(lambda: functions[name](made))
+
+    for name in functions:
+        call(name)
     times: dict = {name: [] for name in functions}
     end = time.monotonic() + seconds
     for turn in range(most):
         if turn > 2 and time.monotonic() > end:
             break
-        for name, function in functions.items():
-            times[name].append(clock(function))
+        for name in functions:
+            times[name].append(call(name))
     return times
 
 

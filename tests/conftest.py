@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 import mmdet_rankkd  # noqa: F401
 
@@ -122,6 +123,15 @@ def write_coco_set(folder, count=6):
             )
         )
     )
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forget_other_runners():
+    """Class names of the data of other modules' runners."""
+    kinds = [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        kind._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

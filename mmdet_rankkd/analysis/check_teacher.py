@@ -24,7 +24,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     """Build the teacher of a distillation config and evaluate it once.
 
     The validation set, its pipeline and its evaluator are those of the
-    config; normalisation and padding are the teacher's own.
+    config; normalisation, padding and input size are the teacher's own.
 
     Args:
         cfg (Config): A config with a ``model.teacher``.
@@ -60,6 +60,14 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     runner = Runner.from_cfg(cfg)
     runner.model.load_state_dict(model.state_dict())
+    if teacher.input_size is not None:
+        runner.model.register_forward_pre_hook(
+            lambda module, args, kwargs: (
+                args,
+                dict(kwargs, inputs=teacher.resize(kwargs['inputs'])),
+            ),
+            with_kwargs=True,
+        )
     theirs = checkpoint_classes(checkpoint)
     if theirs is not None and teacher.check_classes:
         dataset = runner.test_loop.dataloader.dataset

@@ -205,6 +205,16 @@ class Teacher:
             )
         return ours(dict(inputs=data['inputs']), False)['inputs']
 
+    def resize(self, inputs: Tensor) -> Tensor:
+        """Images (B, C, H, W) at the teacher's ``input_size``, if it has one.
+
+        Bilinear, corners not aligned, without antialiasing.
+        """
+        if self.input_size is None:
+            return inputs
+        size = (self.input_size, self.input_size)
+        return F.interpolate(inputs, size, mode='bilinear')
+
     @torch.no_grad()
     def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
         """Features of the images, then the logit hook's ``replay`` on them.
@@ -217,10 +227,7 @@ class Teacher:
         model = self.model
         assert model is not None
         dtype = next(model.parameters()).dtype
-        inputs = inputs.to(dtype)
-        if self.input_size is not None:
-            size = (self.input_size, self.input_size)
-            inputs = F.interpolate(inputs, size, mode='bilinear')
+        inputs = self.resize(inputs.to(dtype))
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type

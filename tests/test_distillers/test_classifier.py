@@ -7,9 +7,11 @@ import torch
 from mmengine.config import Config
 
 from mmdet_rankkd.analysis.cells import cell_text
+from mmdet_rankkd.analysis.check_teacher import check_teacher
 from mmdet_rankkd.engine.checkpoint import read_checkpoint
 from mmdet_rankkd.engine.export import export_student, student_config
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
+from mmdet_rankkd.models import CifarResNet
 
 from ..conftest import ROOT, build, make_runner, save_teacher, small_cls
 
@@ -311,3 +313,26 @@ def test_detector_as_teacher(config, project):
     model, data = batch_of(cfg)
     with pytest.raises(TypeError, match='needs a classifier'):
         model.data_preprocessor(data, True)
+
+
+def test_check_teacher(config, cifar):
+    """Accuracy of the teacher, on the images as it sees them."""
+    cfg = config()
+    facts = check_teacher(cfg)
+    assert facts['teacher'] == 'ImageClassifier'
+    assert facts['parameters'] == 278324
+    assert 0 <= facts['accuracy/top5'] <= 100
+    cfg.model.teacher.input_size = 8
+    sizes = []
+    forward = CifarResNet.features
+
+    def note(self, x):
+        sizes.append(tuple(x.shape[2:]))
+        return forward(self, x)
+
+    CifarResNet.features = note
+    try:
+        check_teacher(cfg)
+    finally:
+        CifarResNet.features = forward
+    assert set(sizes) == {(8, 8)}
