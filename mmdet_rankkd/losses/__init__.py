@@ -1,5 +1,5 @@
 from .base import LogitLoss, Schedule, prepare_pair, reduce_rows
-from .ctkd import CTKDLoss
+from .ctkd import CTKDLoss, ctkd_loss
 from .dist import DISTLoss, dist_loss
 from .dkd import DKDLoss, dkd_loss
 from .kendall import (
@@ -22,6 +22,7 @@ __all__ = [
     'MLKDLoss',
     'NKDLoss',
     'Schedule',
+    'ctkd_loss',
     'dist_loss',
     'dkd_loss',
     'kendall_rank_loss',

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair
+from .base import LogitLoss, prepare_pair, reduce_rows
 from .kendall import standardize
 from .kl_div import kl_rows
 
@@ -39,17 +39,71 @@ def reversal(step: int, length: int) -> float:
     return (math.cos(math.pi * min(step + 1, length) / length) + 1) / 2 - 1
 
 
+def ctkd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    theta: Tensor,
+    *,
+    factor: float = -1.0,
+    t_start: float = 1.0,
+    t_range: float = 20.0,
+    standardized: bool = False,
+    weight: Optional[Tensor] = None,
+    avg_factor: Optional[float] = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""KD whose temperature is a function of a learned number.
+
+    :func:`kl_div_loss` with :math:`T = T_0 + T_1 \sigma(\theta)`, through
+    which the gradient goes, multiplied by a factor on its way to theta (Li
+    et al., *Curriculum Temperature for Knowledge Distillation*, AAAI 2023).
+
+    Args:
+        student (Tensor): Logits, shape (N, C).
+        teacher (Tensor): Logits, shape (N, C); detached.
+        theta (Tensor): A scalar, or of shape (N, 1).
+        factor (float): On the gradient of theta; negative makes it adverse.
+        t_start (float): T_0 > 0.
+        t_range (float): T_1 > 0.
+        standardized (bool): Standardise logits first (LSKD).
+        weight (Tensor, optional): Weight of each row, shape (N,).
+        avg_factor (float, optional): Divisor of the mean in place of N.
+        reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
+
+    Returns:
+        Tensor: At least 0; computed in float32 for half-precision input.
+
+    Raises:
+        ValueError: If shapes differ or a temperature is not positive.
+    """
+    _check(t_start, t_range)
+    student, teacher = prepare_pair(student, teacher)
+    if standardized:
+        student, teacher = standardize(student), standardize(teacher)
+    scaled = _ScaleGradient.apply(theta.to(student.dtype), factor)
+    temperature = t_start + t_range * scaled.sigmoid()
+    rows = kl_rows(student, teacher, temperature)
+    return reduce_rows(rows, weight, avg_factor, reduction)
+
+
+def _check(t_start: float, t_range: float) -> None:
+    if not (t_start > 0 and t_range > 0):
+        raise ValueError(
+            't_start and t_range must be positive, got '
+            f'{t_start} and {t_range}'
+        )
+
+
 @MODELS.register_module()
 class CTKDLoss(LogitLoss):
     r"""KD whose temperature is learned against the student.
 
-    :func:`kl_div_loss` with :math:`T = T_0 + T_1 \sigma(\theta)`, and the
-    gradient of :math:`\theta` multiplied by :func:`reversal`, which is
-    negative: the temperature makes the task harder as the training goes on
-    (Li et al., *Curriculum Temperature for Knowledge Distillation*, AAAI
-    2023). The gradient goes through T everywhere, its square in front of the
-    divergence included. Its parameters are trained by the student's
-    optimizer, saved under ``distiller.``, resumed, and never exported.
+    :func:`ctkd_loss` with the gradient of :math:`\theta` multiplied by
+    :func:`reversal`, which is negative: the temperature makes the task harder
+    as the training goes on. The gradient goes through T everywhere, its
+    square in front of the divergence included. Its parameters are trained by
+    the student's optimizer, saved under ``distiller.``, resumed, and never
+    exported.
 
     The instance-wise form has no published code: here a perceptron of two
     layers on both logits gives :math:`\theta` of each row, its last layer
@@ -88,11 +142,9 @@ class CTKDLoss(LogitLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not (t_start > 0 and t_range > 0 and length > 0):
-            raise ValueError(
-                't_start, t_range and length must be positive, got '
-                f'{t_start}, {t_range} and {length}'
-            )
+        _check(t_start, t_range)
+        if not length > 0:
+            raise ValueError(f'length must be positive, got {length}')
         self.t_start = t_start
         self.t_range = t_range
         self.length = length
@@ -116,22 +168,29 @@ class CTKDLoss(LogitLoss):
         now = epoch if self.by_epoch else iteration
         self.reversal = reversal(now, self.length)
 
-    def temperature(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """T, a scalar, or of shape (N, 1) for the instance-wise form."""
-        theta = self.theta.to(student.dtype)
+    def scores(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Theta, a scalar, or of shape (N, 1) for the instance-wise form."""
+        theta: Tensor = self.theta
         if self.perceptron is not None:
+            student, teacher = prepare_pair(student, teacher)
+            if self.standardized:
+                student, teacher = standardize(student), standardize(teacher)
             logits = torch.cat([student, teacher], 1).detach()
             with torch.autocast(logits.device.type, enabled=False):
                 theta = theta + self.perceptron(logits)
-        theta = _ScaleGradient.apply(theta, self.reversal)
-        return self.t_start + self.t_range * theta.sigmoid()
+        return theta
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
     ) -> Tensor:
         """See :class:`CTKDLoss`."""
-        student, teacher = prepare_pair(student, teacher)
-        if self.standardized:
-            student, teacher = standardize(student), standardize(teacher)
-        temperature = self.temperature(student, teacher)
-        return kl_rows(student, teacher, temperature)
+        return ctkd_loss(
+            student,
+            teacher,
+            self.scores(student, teacher),
+            factor=self.reversal,
+            t_start=self.t_start,
+            t_range=self.t_range,
+            standardized=self.standardized,
+            reduction='none',
+        )

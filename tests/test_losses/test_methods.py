@@ -16,6 +16,7 @@ from mmdet_rankkd.losses import (
     MLKDLoss,
     NKDLoss,
     Schedule,
+    ctkd_loss,
     dist_loss,
     dkd_loss,
     kl_div_loss,
@@ -303,6 +304,28 @@ def test_ctkd_gradient_of_the_temperature_is_reversed():
     (temperature**2 * (q * (q / p).log()).sum(1).mean()).backward()
     assert loss.theta.grad.item() == pytest.approx(-0.5 * theta.grad.item())
     assert theta.grad.item() != 0
+
+
+def test_ctkd_functional():
+    """A float64 loop with a temperature a row; gradcheck with the factor."""
+    student, teacher, _ = batch()
+    theta = torch.randn(len(student), 1, dtype=torch.float64)
+    expected = []
+    for s, t, x in zip(student, teacher, theta):
+        temperature = 2 + 9 / (1 + math.exp(-x.item()))
+        p, q = ((z / temperature).softmax(0) for z in (s, t))
+        terms = [b * math.log(b / a) for a, b in zip(p.tolist(), q.tolist())]
+        expected.append(temperature**2 * sum(terms))
+    settings = dict(t_start=2, t_range=9)
+    rows = ctkd_loss(student, teacher, theta, reduction='none', **settings)
+    assert rows.tolist() == pytest.approx(expected)
+    x, theta = student.clone().requires_grad_(), theta.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, y: ctkd_loss(x, teacher, y, factor=1.0, **settings),
+        (x, theta),
+    )
+    with pytest.raises(ValueError, match='t_range'):
+        ctkd_loss(student, teacher, theta, t_range=0)
 
 
 def test_schedule():
