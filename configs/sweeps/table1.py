@@ -12,9 +12,9 @@ columns = {
     'WRN-40-2 → ShuffleNetV1': dict(pair='wrn-40-2_shufflenet-v1'),
 }
 rows = {
-    'FitNet': dict(),
+    'FitNet': dict(method='fitnet'),
     'CRD': dict(),
-    'ReviewKD': dict(),
+    'ReviewKD': dict(method='reviewkd'),
     'DIST': dict(method='dist'),
     'LSKD': dict(method='mlkd-lskd'),
     'KD': dict(method='kd'),

@@ -6,8 +6,8 @@ columns = {
     'top-5': dict(pair='resnet34_resnet18', metric='top5'),
 }
 rows = {
-    'AT': dict(),
-    'OFD': dict(),
+    'AT': dict(method='at'),
+    'OFD': dict(method='ofd'),
     'CRD': dict(),
     'CTKD': dict(method='ctkd'),
     'CTKD + ranking': dict(method='ctkd+rank'),

@@ -11,9 +11,9 @@ columns = {
     'ResNet110 → ResNet20': dict(pair='resnet110_resnet20'),
 }
 rows = {
-    'FitNet': dict(),
+    'FitNet': dict(method='fitnet'),
     'CRD': dict(),
-    'ReviewKD': dict(),
+    'ReviewKD': dict(method='reviewkd'),
     'DIST': dict(method='dist'),
     'LSKD': dict(method='mlkd-lskd'),
     'KD': dict(method='kd'),

@@ -5,8 +5,8 @@ columns = {
     'top-5': dict(pair='resnet50_mobilenet-v1', metric='top5'),
 }
 rows = {
-    'AT': dict(),
-    'OFD': dict(),
+    'AT': dict(method='at'),
+    'OFD': dict(method='ofd'),
     'CRD': dict(),
     'KD': dict(method='kd'),
     'KD + ranking': dict(method='kd+rank'),

@@ -151,7 +151,7 @@ def _model(
         loss = dict(type='mmdet.CrossEntropyLoss', loss_weight=found['ce'])
         head = {'**': Name('_base_.model.head'), 'loss': loss}
         student = {'**': student, 'head': head}
-    model = dict(
+    model: Dict[str, Any] = dict(
         _delete_=True,
         type='mmdet_rankkd.DistillClassifier',
         student=student,
@@ -163,7 +163,11 @@ def _model(
         losses=found['losses'],
     )
     logits = cells['pairs'][pair].get('logits')
-    return model if logits is None else dict(model, logits=logits)
+    if logits is not None:
+        model['logits'] = logits
+    if 'features' in cells:
+        model['features'] = cells['features']
+    return model
 
 
 def _checkpoint(cells: Dict[str, Any], teacher: str) -> str:

@@ -1,5 +1,6 @@
 """What distillers of detectors and of classifiers share."""
 
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from mmengine.logging import MessageHub
@@ -7,7 +8,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
-from mmdet_rankkd.losses import LogitLoss, kendall_tau
+from mmdet_rankkd.losses import (
+    DistillLoss,
+    FeatureLoss,
+    LogitLoss,
+    kendall_tau,
+)
 from mmdet_rankkd.registry import MODELS
 
 from .teacher import Teacher, teacher_from
@@ -78,14 +84,20 @@ class BaseDistiller(BaseModel):
         teacher (dict): ``config``, ``checkpoint`` and the options of
             :class:`Teacher`.
         logits (dict): The logit hook.
-        losses (list[dict]): Losses of type :class:`LogitLoss`. Those of
+        losses (list[dict]): Losses of type :class:`DistillLoss`. Those of
             weight 0 are not evaluated; with none left, nor is the teacher.
         log_tau (bool): Log ``kendall_tau``, the mean over rows of the exact
             coefficient between student and teacher logits.
         init_cfg (dict, optional): As everywhere in MMEngine.
         data_preprocessor (dict, optional): The student's, where its config
             has none; MMEngine's Runner hands that of the config here.
+        features (dict, optional): Arguments of ``LayerFeatures``, the hook of
+            the feature losses, if there are any. For these, the teacher's
+            config is read when the model is built, to learn its shapes.
     """
+
+    #: Hook of feature losses, unless the config has one.
+    FEATURES: Dict[str, Any] = dict(layer='backbone')
 
     def __init__(
         self,
@@ -96,6 +108,7 @@ class BaseDistiller(BaseModel):
         log_tau: bool = True,
         init_cfg: Optional[dict] = None,
         data_preprocessor: Optional[dict] = None,
+        features: Optional[dict] = None,
     ) -> None:
         model: Any = student
         if isinstance(student, dict):
@@ -115,8 +128,21 @@ class BaseDistiller(BaseModel):
             MODELS.build(logits) if isinstance(logits, dict) else logits
         )
         self.losses = build_losses(losses)
+        self.features: Any = None
+        if any(isinstance(x, FeatureLoss) for x in self.losses.values()):
+            self._build_features(features or dict(self.FEATURES))
         self.log_tau = log_tau
         self._register_state_dict_hook(_to_student_keys)
+
+    def _build_features(self, features: dict) -> None:
+        self.features = MODELS.build(
+            dict(features, type='mmdet_rankkd.LayerFeatures')
+        )
+        ours = self.features.probe(self.student, 'student')
+        theirs = self.teacher.probe(self.features)
+        for loss in self.losses.values():
+            if isinstance(loss, FeatureLoss):
+                loss.build(ours, theirs)
 
     def __getattr__(self, name: str) -> Any:
         """Look up on the student what the distiller does not have."""
@@ -141,7 +167,7 @@ class BaseDistiller(BaseModel):
         self.teacher.follow(self.student)
         return result
 
-    def active_losses(self) -> Dict[str, LogitLoss]:
+    def active_losses(self) -> Dict[str, Any]:
         """Losses that count now: those whose weight is not 0.
 
         In a training of MMEngine's Runner, schedules of losses follow its
@@ -162,10 +188,15 @@ class BaseDistiller(BaseModel):
         return self.teacher.preprocess(data, self.student.data_preprocessor)
 
     def _build_teacher(self) -> nn.Module:
-        return self.teacher.build(
+        is_new = self.teacher.model is None
+        model = self.teacher.build(
             self.student,
             lambda teacher: self.logits.check(self.student, teacher),
         )
+        for loss in self.losses.values() if is_new else ():
+            if isinstance(loss, FeatureLoss):
+                loss.teacher_is_ready(model)
+        return model
 
     def forward(
         self,
@@ -226,10 +257,23 @@ class BaseDistiller(BaseModel):
                     'data_preprocessor(data, training=True) returns'
                 )
             teacher_inputs = inputs
-        with self.logits.record(self.student) as record:
+        with (
+            self.logits.record(self.student) as record,
+            self._layers(self.student, 'student') as ours,
+        ):
             result = self.student(inputs, data_samples, mode='loss')
-        pair = self.teacher.replay(self.logits.replay, teacher_inputs, record)
+        with self._layers(self.teacher.model, 'teacher') as theirs:
+            pair = self.teacher.replay(
+                self.logits.replay, teacher_inputs, record
+            )
+        if self.features is not None:
+            pair.features = (ours[-1], theirs[-1])
         return result, pair
+
+    def _layers(self, model: Any, role: str) -> Any:
+        if self.features is None:
+            return nullcontext()
+        return self.features.record(model, role)
 
     def add_losses(self, result: Losses, pair: Any) -> Losses:
         """Add the distillation losses of a ``LogitPair``, and tau."""
@@ -239,7 +283,10 @@ class BaseDistiller(BaseModel):
                     f'the student has a loss named {name!r} already; give '
                     'the distillation loss another loss_name'
                 )
-            result[name] = loss_of_pair(loss, pair)
+            if isinstance(loss, FeatureLoss):
+                result[name] = loss(*pair.features)
+            else:
+                result[name] = loss_of_pair(loss, pair)
         if self.log_tau and len(pair.student):
             result['kendall_tau'] = kendall_tau(
                 pair.student, pair.teacher
@@ -276,15 +323,15 @@ def build_losses(configs: List[Union[dict, nn.Module]]) -> nn.ModuleDict:
     """Build losses and key them by their name in the log.
 
     Raises:
-        TypeError: If one is not a :class:`LogitLoss`.
+        TypeError: If one is not a :class:`DistillLoss`.
         ValueError: If two have the same name.
     """
     losses: Dict[str, nn.Module] = {}
     for config in configs:
         loss = MODELS.build(config) if isinstance(config, dict) else config
-        if not isinstance(loss, LogitLoss):
+        if not isinstance(loss, DistillLoss):
             raise TypeError(
-                f'losses must be derived from mmdet_rankkd.losses.LogitLoss; '
+                'losses must be derived from mmdet_rankkd.losses.DistillLoss; '
                 f'{type(loss).__name__} is not'
             )
         if loss.loss_name in losses:

@@ -26,5 +26,8 @@ class DistillDetector(BaseDistiller):
                 dict(type='mmdet_rankkd.KendallRankLoss'),
             ])
 
-    Arguments and rules are those of :class:`BaseDistiller`.
+    Arguments and rules are those of :class:`BaseDistiller`. Feature losses
+    see the levels of the neck.
     """
+
+    FEATURES = dict(layer='neck', probe_size=128)

@@ -154,6 +154,16 @@ class Teacher:
             self.follow(student)
         return self.model
 
+    def probe(self, features: Any) -> Any:
+        """Features of a blank image by a teacher of random weights.
+
+        Args:
+            features (LayerFeatures): The feature hook.
+        """
+        with torch.random.fork_rng():
+            model = build_model(load_config(self.config))
+        return features.probe(model, 'teacher', self.input_size)
+
     def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> None:
         what = f'teacher checkpoint {self.checkpoint!r}'
         unused = load_weights(model, checkpoint['state_dict'], what)

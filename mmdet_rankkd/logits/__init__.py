@@ -1,5 +1,13 @@
 from .cls import ClsLogits, ClsRecord
+from .layers import LayerFeatures
 from .pair import LogitPair
 from .roi import RoILogits, RoIRecord
 
-__all__ = ['ClsLogits', 'ClsRecord', 'LogitPair', 'RoILogits', 'RoIRecord']
+__all__ = [
+    'ClsLogits',
+    'ClsRecord',
+    'LayerFeatures',
+    'LogitPair',
+    'RoILogits',
+    'RoIRecord',
+]

@@ -1,7 +1,7 @@
 """What a logit hook hands to the losses."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple, Union
+from typing import Any, Optional, Tuple, Union
 
 from torch import Tensor
 
@@ -18,6 +18,8 @@ class LogitPair:
         avg_factor (float or Tensor, optional): Divisor of the mean over rows.
         strong (tuple[Tensor, Tensor], optional): Logits of student and
             teacher on a second view of the same images.
+        features (tuple[Features, Features], optional): Feature maps of
+            student and teacher.
     """
 
     student: Tensor
@@ -26,3 +28,4 @@ class LogitPair:
     weight: Optional[Tensor] = None
     avg_factor: Optional[Union[float, Tensor]] = None
     strong: Optional[Tuple[Tensor, Tensor]] = None
+    features: Optional[Tuple[Any, Any]] = None

@@ -1,7 +1,16 @@
-from .base import LogitLoss, Schedule, prepare_pair, reduce_rows
+from .at import ATLoss, at_loss
+from .base import (
+    DistillLoss,
+    LogitLoss,
+    Schedule,
+    prepare_pair,
+    reduce_rows,
+)
 from .ctkd import CTKDLoss, ctkd_loss
 from .dist import DISTLoss, dist_loss
 from .dkd import DKDLoss, dkd_loss
+from .feature import FeatureLoss
+from .fitnet import FitNetLoss, fitnet_loss
 from .kendall import (
     KendallRankLoss,
     kendall_rank_loss,
@@ -11,25 +20,37 @@ from .kendall import (
 from .kl_div import KLDivLoss, kl_div_loss
 from .mlkd import MLKDLoss, mlkd_loss
 from .nkd import NKDLoss, nkd_loss
+from .ofd import OFDLoss, ofd_loss
+from .review_kd import ReviewKDLoss, hcl_loss
 
 __all__ = [
+    'ATLoss',
     'CTKDLoss',
     'DISTLoss',
     'DKDLoss',
+    'DistillLoss',
+    'FeatureLoss',
+    'FitNetLoss',
     'KLDivLoss',
     'KendallRankLoss',
     'LogitLoss',
     'MLKDLoss',
     'NKDLoss',
+    'OFDLoss',
+    'ReviewKDLoss',
     'Schedule',
+    'at_loss',
     'ctkd_loss',
     'dist_loss',
     'dkd_loss',
+    'fitnet_loss',
+    'hcl_loss',
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
     'mlkd_loss',
     'nkd_loss',
+    'ofd_loss',
     'prepare_pair',
     'reduce_rows',
     'standardize',

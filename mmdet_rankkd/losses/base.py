@@ -1,4 +1,4 @@
-"""What every logit loss shares: checks, dtype, reduction, module shell."""
+"""What the losses share: checks, dtype, reduction, schedule, module shells."""
 
 import math
 from typing import Any, Optional, Tuple
@@ -149,45 +149,30 @@ class Schedule:
         return min(1.0, (now - self.begin + 1) / max(self.warmup, 1))
 
 
-class LogitLoss(nn.Module):
-    """Shell of the registered losses: weight, reduction and name.
-
-    Subclasses implement :meth:`rows`.
+class DistillLoss(nn.Module):
+    """What all registered losses share: weight, name and schedule.
 
     Args:
         loss_weight (float): Factor on the result. At 0 the distillers do not
             evaluate the loss, and with no loss left, nor the teacher.
-        reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
         loss_name (str, optional): Name in the log. Must contain ``loss``, or
             MMEngine would not back-propagate it. Defaults to the class's.
         schedule (dict, optional): Arguments of :class:`Schedule`, a factor
             on ``loss_weight`` that rises or ends in the course of training.
-        view (str): Where images come in two views: ``'weak'``, ``'strong'``,
-            or ``'both'`` for the sum over the two.
 
     Raises:
-        ValueError: If a setting is not one of the above.
+        ValueError: If the name has no ``loss`` in it.
     """
 
     loss_name = 'loss_distill'
-    #: Whether it takes both views in one call, the second as ``strong``.
-    joins_views = False
 
     def __init__(
         self,
         loss_weight: float = 1.0,
-        reduction: str = 'mean',
         loss_name: Optional[str] = None,
         schedule: Optional[dict] = None,
-        view: str = 'weak',
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ValueError(
-                f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
-            )
-        if view not in VIEWS:
-            raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
         if loss_name is not None:
             if 'loss' not in loss_name:
                 raise ValueError(
@@ -196,8 +181,6 @@ class LogitLoss(nn.Module):
                 )
             self.loss_name = loss_name
         self.loss_weight = loss_weight
-        self.reduction = reduction
-        self.view = view
         self.schedule = Schedule(**schedule) if schedule else None
         self.factor = 1.0
 
@@ -215,6 +198,38 @@ class LogitLoss(nn.Module):
     def active(self) -> bool:
         """Whether the loss counts now."""
         return self.current_weight != 0
+
+
+class LogitLoss(DistillLoss):
+    """Shell of the losses of logits.
+
+    Subclasses implement :meth:`rows`.
+
+    Args:
+        reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
+        view (str): Where images come in two views: ``'weak'``, ``'strong'``,
+            or ``'both'`` for the sum over the two.
+        **kwargs (Any): Those of :class:`DistillLoss`.
+
+    Raises:
+        ValueError: If a setting is not one of the above.
+    """
+
+    #: Whether it takes both views in one call, the second as ``strong``.
+    joins_views = False
+
+    def __init__(
+        self, reduction: str = 'mean', view: str = 'weak', **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
+            )
+        if view not in VIEWS:
+            raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
+        self.reduction = reduction
+        self.view = view
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]

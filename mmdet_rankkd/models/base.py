@@ -1,6 +1,6 @@
 """What every network of this package has in common."""
 
-from typing import List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ class Features(NamedTuple):
             for transformers without a grid.
         preacts (list[Tensor]): The same before their last activation. Where
             a stage ends without one, its output.
-        pooled (Tensor): What the classification head sees, (B, D).
+        pooled (Tensor, optional): What the classification head sees, (B, D).
     """
 
     stages: List[Tensor]
     preacts: List[Tensor]
-    pooled: Tensor
+    pooled: Optional[Tensor]
 
 
 class Network(BaseModule):
@@ -38,9 +38,16 @@ class Network(BaseModule):
         """All layers of one pass over images of shape (B, 3, H, W)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tuple[Any, ...]:
         """A tuple of the pooled vector, as heads expect it."""
         return (self.features(x).pooled,)
+
+    def last_norms(self) -> List[Any]:
+        """Batch norms before the last ReLU of each stage, without the stem.
+
+        Empty where there are none.
+        """
+        return []
 
 
 def pool(x: Tensor) -> Tensor:

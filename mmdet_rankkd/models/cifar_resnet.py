@@ -1,6 +1,6 @@
 """ResNets for images of 32 x 32 pixels."""
 
-from typing import Any, Dict, Tuple, Union
+from typing import Any, Dict, List, Tuple, Union
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -124,3 +124,8 @@ class CifarResNet(Network):
             preacts.append(pre)
         stages = [F.relu(p) for p in preacts]
         return Features(stages, preacts, pool(stages[-1]))
+
+    def last_norms(self) -> List[Any]:
+        """The last norm of each stage's last block."""
+        blocks: List[Any] = [getattr(self, name)[-1] for name in self.layers]
+        return [getattr(b, 'bn3', None) or b.bn2 for b in blocks]

@@ -52,3 +52,7 @@ class CifarVGG(Network):
             stages.append(F.relu(preacts[-1]))
             x = F.max_pool2d(stages[-1], 2) if i < 3 else stages[-1]
         return Features(stages, preacts, pool(x))
+
+    def last_norms(self) -> List[Any]:
+        """The last norm of each stage but the first."""
+        return [getattr(self, f'block{i}')[-1] for i in range(1, 5)]

@@ -94,7 +94,7 @@ class DeiT(Network):
         first, last = self.tokens(x)
         return Features([first, last], [first, last], last[:, 0])
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tuple[Any, ...]:
         """The class token, and the distillation token where there is one."""
         last = self.features(x).stages[-1]
         return (last[:, 0],) + (

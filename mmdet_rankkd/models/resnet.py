@@ -1,6 +1,6 @@
 """ResNets for ImageNet: MMDetection's, with the layers that methods need."""
 
-from typing import Any
+from typing import Any, List
 
 import torch.nn.functional as F
 from mmdet.models.backbones import ResNet as MMDetResNet
@@ -45,6 +45,11 @@ class ResNet(Network):
             stages.append(x)
             preacts.append(pre)
         return Features(stages, preacts, pool(x))
+
+    def last_norms(self) -> List[Any]:
+        """The last norm of each stage's last block."""
+        blocks: List[Any] = [getattr(self, name)[-1] for name in self.layers]
+        return [b.norm3 if hasattr(b, 'conv3') else b.norm2 for b in blocks]
 
 
 def before_relu(block: Any, x: Tensor) -> Tensor:

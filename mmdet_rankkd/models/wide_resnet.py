@@ -1,6 +1,6 @@
 """Wide ResNets for images of 32 x 32 pixels."""
 
-from typing import Any
+from typing import Any, List
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,3 +89,10 @@ class WideResNet(Network):
             stages.append(x)
         preacts.append(self.bn1(x))
         return Features(stages, preacts, pool(F.relu(preacts[-1])))
+
+    def last_norms(self) -> List[Any]:
+        """The norm that follows each stage."""
+        following: List[Any] = [
+            stage.layer[0].bn1 for stage in (self.block2, self.block3)
+        ]
+        return [*following, self.bn1]

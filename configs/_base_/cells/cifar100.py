@@ -78,6 +78,29 @@ methods = {
     'nkd': dict(
         losses=[dict(type='mmdet_rankkd.NKDLoss', temperature=3, gamma=3.5)],
     ),
+    'fitnet': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.FitNetLoss', levels=(2,), loss_weight=100.0
+            )
+        ],
+    ),
+    'at': dict(
+        losses=[dict(type='mmdet_rankkd.ATLoss', loss_weight=1000.0)],
+    ),
+    'ofd': dict(
+        losses=[dict(type='mmdet_rankkd.OFDLoss', loss_weight=1e-3)],
+    ),
+    # Its weight is known of some pairs only; 5 is that of most of them.
+    'reviewkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.ReviewKDLoss',
+                loss_weight=5.0,
+                schedule=dict(warmup=20),
+            )
+        ],
+    ),
     'rank': dict(
         ce=0.1,
         losses=[dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=0.9)],
@@ -136,11 +159,17 @@ pairs = {
     # Of Tables 6, 7 and 11.
     'resnet32x4_shufflenet-v2': {
         'dkd': dict(beta=8.0),
+        'reviewkd': dict(loss_weight=8.0),
         'mlkd': dict(lr=0.01, max_epochs=960),
         'mlkd-lskd': dict(lr=0.01, max_epochs=960, loss_weight=6.0),
     },
-    'resnet56_resnet20': {'dkd': dict(beta=2.0)},
-    'resnet110_resnet32': {'dkd': dict(beta=2.0)},
+    'resnet56_resnet20': {
+        'dkd': dict(beta=2.0),
+        'reviewkd': dict(loss_weight=0.6),
+    },
+    'resnet110_resnet32': {
+        'dkd': dict(beta=2.0),
+    },
     'wrn-40-2_wrn-16-2': {'dkd': dict(beta=6.0)},
     'vgg13_mobilenet-v2': {
         'dkd': dict(beta=6.0),

@@ -44,6 +44,24 @@ methods = {
     'nkd': dict(
         losses=[dict(type='mmdet_rankkd.NKDLoss', temperature=1, gamma=1.5)],
     ),
+    'at': dict(
+        losses=[dict(type='mmdet_rankkd.ATLoss', loss_weight=1000.0)],
+    ),
+    # Batches of 128 and lr 0.05 in mdistiller.
+    'ofd': dict(
+        losses=[dict(type='mmdet_rankkd.OFDLoss', loss_weight=1e-4)],
+    ),
+    # Batches of 256 and lr 0.1 in mdistiller.
+    'reviewkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.ReviewKDLoss',
+                student_preacts=True,
+                loss_weight=1.0,
+                schedule=dict(warmup=1),
+            )
+        ],
+    ),
     'rank': dict(
         ce=0.5,
         losses=[dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=0.5)],
@@ -58,10 +76,14 @@ rank = {
     'nkd': dict(loss_weight=1.0),
 }
 
+# Side of the images that shapes of features are found with.
+features = dict(probe_size=224)
+
 pairs = {
     'resnet50_mobilenet-v1': {
         'dkd': dict(beta=2.0),
         'nkd': dict(clip_grad=5.0),
+        'reviewkd': dict(loss_weight=8.0),
     },
     'resnet34_resnet18': {},
 }

@@ -1,0 +1,91 @@
+"""Attention transfer."""
+
+from typing import Any, Optional, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .feature import FeatureLoss, check_maps, in_float
+
+
+def attention(x: Tensor, power: float = 2.0) -> Tensor:
+    """Mean over channels of a power of a map, flat and of unit length.
+
+    Args:
+        x (Tensor): Shape (B, C, H, W).
+        power (float): Exponent of the absolute values.
+
+    Returns:
+        Tensor: Shape (B, H * W).
+    """
+    return F.normalize(x.abs().pow(power).mean(1).flatten(1))
+
+
+def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
+    r"""Mean squared difference of attention maps.
+
+    :math:`L = \frac{1}{BHW} \lVert A(f^s) - A(f^t) \rVert^2` with
+    :func:`attention` A (Zagoruyko and Komodakis, *Paying More Attention to
+    Attention*, ICLR 2017). The larger map is averaged to the smaller first.
+
+    Args:
+        student (Tensor): Shape (B, C, H, W).
+        teacher (Tensor): Shape (B, C', H', W'); detached.
+        power (float): Exponent.
+
+    Returns:
+        Tensor: A scalar, at least 0, in float32 for half-precision input.
+    """
+    student, teacher = in_float(student, teacher.detach())
+    ours, theirs = student.shape[2:], teacher.shape[2:]
+    if ours[0] > theirs[0]:
+        student = F.adaptive_avg_pool2d(student, (theirs[0], theirs[1]))
+    elif ours[0] < theirs[0]:
+        teacher = F.adaptive_avg_pool2d(teacher, (ours[0], ours[1]))
+    return F.mse_loss(attention(student, power), attention(teacher, power))
+
+
+@MODELS.register_module()
+class ATLoss(FeatureLoss):
+    """Registered form of :func:`at_loss`, the sum over stages.
+
+    Stages are paired from the shallow end, as in mdistiller; where one net
+    has more, its deepest are left out.
+
+    Args:
+        levels (Sequence[int], optional): Stages by index; all but the first
+            by default.
+        power (float): Exponent.
+        loss_weight (float): 1,000 in mdistiller.
+        **kwargs (Any): ``loss_name`` and ``schedule`` of
+            :class:`DistillLoss`.
+    """
+
+    loss_name = 'loss_at'
+
+    def __init__(
+        self,
+        levels: Optional[Sequence[int]] = None,
+        power: float = 2.0,
+        loss_weight: float = 1000.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(loss_weight=loss_weight, **kwargs)
+        self.levels = levels
+        self.power = power
+
+    def build(self, student: Any, teacher: Any) -> None:
+        """Check that both have maps."""
+        check_maps(student.stages[1:], 'student', 'ATLoss')
+        check_maps(teacher.stages[1:], 'teacher', 'ATLoss')
+
+    def compare(self, student: Any, teacher: Any) -> Tensor:
+        """See :func:`at_loss`."""
+        count = min(len(student.stages), len(teacher.stages))
+        levels = range(1, count) if self.levels is None else self.levels
+        return sum(  # type: ignore[return-value]
+            at_loss(student.stages[i], teacher.stages[i], self.power)
+            for i in levels
+        )

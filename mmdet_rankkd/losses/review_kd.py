@@ -1,0 +1,150 @@
+"""ReviewKD: knowledge review."""
+
+from typing import Any, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdet_rankkd.registry import MODELS
+
+from .feature import FeatureLoss, check_maps, in_float
+
+
+def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Hierarchical context loss of one level.
+
+    Mean squared difference of the maps and of their averages on grids of 4,
+    2 and 1 (those smaller than the map), with weights 1, 1/2, 1/4, 1/8,
+    divided by the sum of the weights (Chen et al., *Distilling Knowledge via
+    Knowledge Review*, CVPR 2021).
+
+    Args:
+        student (Tensor): Shape (B, C, H, W).
+        teacher (Tensor): Shape (B, C, H, W); detached.
+
+    Returns:
+        Tensor: A scalar, at least 0, in float32 for half-precision input.
+    """
+    student, teacher = in_float(student, teacher.detach())
+    loss = F.mse_loss(student, teacher)
+    weight = total = 1.0
+    for grid in (4, 2, 1):
+        if grid >= student.shape[2]:
+            continue
+        weight /= 2
+        total += weight
+        loss = loss + weight * F.mse_loss(
+            F.adaptive_avg_pool2d(student, grid),
+            F.adaptive_avg_pool2d(teacher, grid),
+        )
+    return loss / total
+
+
+class ABF(nn.Module):
+    """Attention-based fusion of a level with what came from the deeper ones.
+
+    Args:
+        inputs (int): Channels of the student's level.
+        mid (int): Channels in between.
+        outputs (int): Channels of the teacher's level.
+        fuse (bool): Whether there is something deeper.
+    """
+
+    def __init__(self, inputs: int, mid: int, outputs: int, fuse: bool):
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(inputs, mid, 1, bias=False), nn.BatchNorm2d(mid)
+        )
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(mid, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.gate = nn.Conv2d(2 * mid, 2, 1) if fuse else None
+        convs: Any = (self.conv1[0], self.conv2[0])
+        for conv in convs:
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+
+    def forward(
+        self, x: Tensor, deeper: Optional[Tensor], size: Tuple[int, ...]
+    ) -> Tuple[Tensor, Tensor]:
+        """The level in the teacher's shape, and what goes on to the next."""
+        x = self.conv1(x)
+        if self.gate is not None and deeper is not None:
+            deeper = F.interpolate(deeper, x.shape[2:])
+            gates = self.gate(torch.cat([x, deeper], 1)).sigmoid()
+            x = x * gates[:, :1] + deeper * gates[:, 1:]
+        if x.shape[2:] != size:
+            x = F.interpolate(x, size)
+        return self.conv2(x), x
+
+
+@MODELS.register_module()
+class ReviewKDLoss(FeatureLoss):
+    """Levels of the student, fused from deep to shallow, by :func:`hcl_loss`.
+
+    The teacher's maps are those before their last ReLU. Levels are paired
+    from the deep end; all channels and sizes come from the networks.
+
+    Args:
+        first (int): First of the teacher's levels that counts: 1 leaves out
+            the stem of a classifier; 0 is for detectors.
+        pooled (bool): Let the pooled features be the deepest level.
+        student_preacts (bool): Take the student's maps before their ReLU
+            too, as on ImageNet.
+        max_mid (int): Most channels in between.
+        loss_weight (float): 1 to 8, by the pair.
+        **kwargs (Any): ``loss_name`` and ``schedule`` of
+            :class:`DistillLoss`; 20 epochs of warm-up on CIFAR-100, 1 on
+            ImageNet.
+    """
+
+    loss_name = 'loss_review'
+
+    def __init__(
+        self,
+        first: int = 1,
+        pooled: bool = True,
+        student_preacts: bool = False,
+        max_mid: int = 512,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.first = first
+        self.pooled = pooled
+        self.student_preacts = student_preacts
+        self.max_mid = max_mid
+        self.fusions = nn.ModuleList()
+
+    def levels(
+        self, student: Any, teacher: Any
+    ) -> Tuple[List[Tensor], List[Tensor]]:
+        """The maps that count, deep first."""
+        ours = list(
+            student.preacts if self.student_preacts else student.stages
+        )
+        theirs = list(teacher.preacts[self.first :])
+        if self.pooled:
+            ours.append(student.pooled[:, :, None, None])
+            theirs.append(teacher.pooled[:, :, None, None])
+        count = min(len(ours), len(theirs))
+        return ours[: -count - 1 : -1], theirs[: -count - 1 : -1]
+
+    def build(self, student: Any, teacher: Any) -> None:
+        """One fusion a level."""
+        ours, theirs = self.levels(student, teacher)
+        check_maps(ours, 'student', 'ReviewKDLoss')
+        check_maps(theirs, 'teacher', 'ReviewKDLoss')
+        mid = min(self.max_mid, ours[0].shape[1])
+        for i, (s, t) in enumerate(zip(ours, theirs)):
+            self.fusions.append(ABF(s.shape[1], mid, t.shape[1], i > 0))
+
+    def compare(self, student: Any, teacher: Any) -> Tensor:
+        """The sum of :func:`hcl_loss` over the levels."""
+        ours, theirs = self.levels(student, teacher)
+        total = ours[0].new_zeros(())
+        deeper: Optional[Tensor] = None
+        for s, t, fusion in zip(ours, theirs, self.fusions):
+            out, deeper = fusion(s, deeper, t.shape[2:])
+            total = total + hcl_loss(out, t)
+        return total
