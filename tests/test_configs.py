@@ -26,6 +26,7 @@ COCO = [p for p in CONFIGS if p.parent.name == 'coco']
 METHODS = {
     'kd': ['mmdet_rankkd.KLDivLoss'],
     'rank': ['mmdet_rankkd.KendallRankLoss'],
+    'fitnet': ['mmdet_rankkd.FitNetLoss'],
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -174,12 +175,17 @@ def parse_options(options: Sequence[str]) -> Dict[str, Any]:
     ).options
 
 
-def _start_worker(workers: int) -> None:
-    index = int(os.environ.get('RANKKD_WORKER', 0))
+def _start_worker(index: int, workers: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(index % torch.cuda.device_count())
     elif workers > 1:
         torch.set_num_threads(1)
+
+
+def _new_pool(index: int, workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        1, get_context('spawn'), _start_worker, (index, workers)
+    )
 
 
 def default_workers() -> int:
@@ -227,14 +233,7 @@ def run_sweep(
         return
     workers = min(workers or default_workers(), len(jobs))
     # One pool a worker: each keeps the device that it was given.
-    pools = []
-    for index in range(workers):
-        os.environ['RANKKD_WORKER'] = str(index)
-        pool = ProcessPoolExecutor(
-            1, get_context('spawn'), _start_worker, (workers,)
-        )
-        pool.submit(int)  # starts the process while its number is set
-        pools.append(pool)
+    pools = [_new_pool(index, workers) for index in range(workers)]
     failed: List[str] = []
     waiting = list(jobs)
     running: Dict[int, Tuple[Future, Tuple]] = {}
@@ -252,8 +251,11 @@ def run_sweep(
                 if future.done():
                     del running[index]
                     done += 1
-                    if future.exception() is not None:
-                        failed.append(_failure(job, future.exception()))
+                    error = future.exception()
+                    if error is not None:
+                        failed.append(_failure(job, error))
+                    if isinstance(error, BrokenProcessPool):
+                        pools[index] = _new_pool(index, workers)
             if time.time() - shown > (2 if sys.stdout.isatty() else 30):
                 shown = time.time()
                 _show_progress(start, done, len(jobs), running)

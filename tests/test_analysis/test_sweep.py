@@ -92,6 +92,20 @@ def test_a_failed_training_is_reported(sweep, tmp_path):
     assert read_results(tmp_path / 'out') == {}
 
 
+def test_a_killed_worker_is_replaced(sweep, tmp_path):
+    """The process of seed 0 ends as by a crash; seed 1 still trains."""
+    (cell,) = plan(sweep, rows=['KD'])
+    crash = (
+        "if 'seed0' in __import__('sys').stdout.name:\n"
+        "    __import__('os')._exit(9)\n"
+    )
+    cell = S.Cell(cell.name, crash + cell.text)
+    out = tmp_path / 'out'
+    with pytest.raises(RuntimeError, match='1 of 2 trainings failed'):
+        run_sweep(sweep, [cell], [0, 1], out, SMALL, 1)
+    assert len(read_results(out)[cell.name]) == 1
+
+
 def write(out, cell, seed, top1, top5):
     folder = out / cell.name / f'seed{seed}'
     folder.mkdir(parents=True)
