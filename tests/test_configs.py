@@ -27,6 +27,7 @@ METHODS = {
     'kd': ['mmdet_rankkd.KLDivLoss'],
     'rank': ['mmdet_rankkd.KendallRankLoss'],
     'fitnet': ['mmdet_rankkd.FitNetLoss'],
+    'fgfi': ['mmdet_rankkd.FGFILoss'],
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
+from mmdet_rankkd.logits.masks import imitation_masks
 from mmdet_rankkd.losses import (
     DistillLoss,
     FeatureLoss,
@@ -268,7 +269,19 @@ class BaseDistiller(BaseModel):
             )
         if self.features is not None:
             pair.features = (ours[-1], theirs[-1])
+            pair.masks = self._masks(ours[-1], data_samples)
         return result, pair
+
+    def _masks(self, features: Any, data_samples: Any) -> Dict[str, Any]:
+        """Masks of a detector's levels, by name of the loss they are for."""
+        masks: Dict[str, Any] = {}
+        for name, loss in self.active_losses().items():
+            factor = getattr(loss, 'mask_factor', None)
+            if factor is not None:
+                masks[name] = imitation_masks(
+                    self.student, features.stages, data_samples, factor
+                )
+        return masks
 
     def _layers(self, model: Any, role: str) -> Any:
         if self.features is None:
@@ -284,7 +297,10 @@ class BaseDistiller(BaseModel):
                     'the distillation loss another loss_name'
                 )
             if isinstance(loss, FeatureLoss):
-                result[name] = loss(*pair.features)
+                masks = (
+                    {'masks': pair.masks[name]} if name in pair.masks else {}
+                )
+                result[name] = loss(*pair.features, **masks)
             else:
                 result[name] = loss_of_pair(loss, pair)
         if self.log_tau and len(pair.student):

@@ -1,7 +1,7 @@
 """What a logit hook hands to the losses."""
 
-from dataclasses import dataclass
-from typing import Any, Optional, Tuple, Union
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple, Union
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ class LogitPair:
             teacher on a second view of the same images.
         features (tuple[Features, Features], optional): Feature maps of
             student and teacher.
+        masks (dict): Masks of a detector's levels, by name of the loss.
     """
 
     student: Tensor
@@ -29,3 +30,4 @@ class LogitPair:
     avg_factor: Optional[Union[float, Tensor]] = None
     strong: Optional[Tuple[Tensor, Tensor]] = None
     features: Optional[Tuple[Any, Any]] = None
+    masks: Dict[str, Any] = field(default_factory=dict)

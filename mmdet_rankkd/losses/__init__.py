@@ -10,6 +10,7 @@ from .ctkd import CTKDLoss, ctkd_loss
 from .dist import DISTLoss, dist_loss
 from .dkd import DKDLoss, dkd_loss
 from .feature import FeatureLoss
+from .fgfi import FGFILoss, fgfi_loss
 from .fitnet import FitNetLoss, fitnet_loss
 from .kendall import (
     KendallRankLoss,
@@ -29,6 +30,7 @@ __all__ = [
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
+    'FGFILoss',
     'FeatureLoss',
     'FitNetLoss',
     'KLDivLoss',
@@ -43,6 +45,7 @@ __all__ = [
     'ctkd_loss',
     'dist_loss',
     'dkd_loss',
+    'fgfi_loss',
     'fitnet_loss',
     'hcl_loss',
     'kendall_rank_loss',

@@ -1,6 +1,6 @@
 """What every feature loss shares."""
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,10 @@ class FeatureLoss(DistillLoss):
     Student and teacher are given as ``Features``: lists ``stages`` and
     ``preacts`` of maps, shallow first, and ``pooled`` or None.
     """
+
+    #: Share of an object's best overlap that puts a place on, for losses
+    #: that are given ``masks`` of a detector's levels.
+    mask_factor: Optional[float] = None
 
     def build(self, student: Any, teacher: Any) -> None:
         """Make adapters for the shapes of student and teacher.

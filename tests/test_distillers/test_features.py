@@ -170,6 +170,7 @@ def test_levels_of_a_detectors_neck(distill_cfg):
     cfg.model.losses = [
         loss_of('FitNetLoss', levels=(0, 1, 2, 3), loss_weight=1.0),
         loss_of('ReviewKDLoss', first=0, pooled=False, max_mid=256),
+        loss_of('FGFILoss', levels=(0, 1, 2, 3)),
         loss_of('KendallRankLoss'),
     ]
     model = build(cfg.model).train()
@@ -180,13 +181,22 @@ def test_levels_of_a_detectors_neck(distill_cfg):
     model.parse_losses(result)[0].backward()
     for name, parameter in model.losses.named_parameters():
         assert parameter.grad is not None, name
-    for name in ('loss_fitnet', 'loss_review', 'loss_rank'):
+    for name in ('loss_fitnet', 'loss_review', 'loss_fgfi', 'loss_rank'):
         assert result[name].isfinite()
     assert all(
         k.startswith('distiller.')
         for k in model.state_dict()
         if 'regressors' in k or 'fusions' in k
     )
+
+
+def test_fgfi_needs_anchors(config):
+    cfg = config(loss_of('FGFILoss', levels=(1,)), student='resnet20')
+    runner = make_runner(cfg)
+    data = next(iter(runner.train_dataloader))
+    data = runner.model.data_preprocessor(data, True)
+    with pytest.raises(TypeError, match='with anchors'):
+        runner.model(**data, mode='loss')
 
 
 def test_missing_layer(config):

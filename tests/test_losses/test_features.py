@@ -9,10 +9,12 @@ from torch import nn
 
 from mmdet_rankkd.losses import (
     ATLoss,
+    FGFILoss,
     FitNetLoss,
     OFDLoss,
     ReviewKDLoss,
     at_loss,
+    fgfi_loss,
     fitnet_loss,
     hcl_loss,
     ofd_loss,
@@ -226,6 +228,42 @@ def test_ofd_of_stages():
         loss.teacher_is_ready(Teacher(norms[:1]))
     with pytest.raises(TypeError, match='OFDLoss needs a teacher'):
         loss.teacher_is_ready(nn.ModuleDict(dict(backbone=nn.Identity())))
+
+
+def test_fgfi_loss():
+    s = [maps(2, 3, 4, 4), maps(2, 3, 2, 2)]
+    t = [maps(2, 3, 4, 4, seed=1), maps(2, 3, 2, 2, seed=2)]
+    masks = [maps(2, 4, 4, seed=3) > 0.5, maps(2, 2, 2, seed=4) > 0.5]
+    total, count = 0.0, 0
+    for a, b, mask in zip(s, t, masks):
+        for i, y, x in mask.nonzero().tolist():
+            count += 1
+            total += ((a[i, :, y, x] - b[i, :, y, x]) ** 2).sum().item()
+    assert count > 3
+    assert fgfi_loss(s, t, masks).item() == pytest.approx(total / 2 / count)
+    gradcheck(lambda x: fgfi_loss([x, s[1]], t, masks), s[0])
+    x = s[0].clone().requires_grad_()
+    nothing = fgfi_loss([x], t[:1], [torch.zeros(2, 4, 4).bool()])
+    nothing.backward()
+    assert nothing.item() == 0 and x.grad.abs().sum() == 0
+
+
+def test_fgfi_of_levels():
+    s, t = (features((3, 8), (4, 4), pooled=0, seed=i) for i in (0, 5))
+    loss = FGFILoss(levels=(1,), loss_weight=2.0)
+    loss.build(s, t)
+    conv = loss.adapters[0][0]
+    assert conv.weight.abs().max() < 1e-3 and conv.bias.abs().sum() == 0
+    masks = [None, torch.ones(2, 4, 4).bool()]
+    adapted = loss.adapters[0](s.stages[1])
+    expected = 2 * (adapted - t.stages[1]).square().sum() / (2 * 32)
+    torch.testing.assert_close(loss(s, t, masks), expected)
+    with pytest.raises(ValueError, match='needs the masks'):
+        loss(s, t)
+    with pytest.raises(ValueError, match='mask_factor'):
+        FGFILoss(mask_factor=1.5)
+    with pytest.raises(ValueError, match='level 0 is'):
+        FGFILoss(levels=(0,)).build(s, features((3, 4), pooled=0))
 
 
 @pytest.mark.parametrize('kind', [FitNetLoss, ATLoss, OFDLoss, ReviewKDLoss])

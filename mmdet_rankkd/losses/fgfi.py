@@ -1,0 +1,147 @@
+"""FGFI: fine-grained feature imitation."""
+
+from typing import Any, List, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_rankkd.registry import MODELS
+
+from .feature import FeatureLoss, check_maps, choose, in_float
+
+
+def fgfi_loss(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    masks: Sequence[Tensor],
+) -> Tensor:
+    r"""Squared difference of maps where the masks are on.
+
+    :math:`L = \frac{1}{2 N} \sum_l \sum M_l (f^t_l - f^s_l)^2`, summed over
+    levels, images, places and channels; N is the number of places that are
+    on in the batch (Wang et al., *Distilling Object Detectors with
+    Fine-grained Feature Imitation*, CVPR 2019).
+
+    Args:
+        student (Sequence[Tensor]): Adapted maps, shape (B, C, H, W) each.
+        teacher (Sequence[Tensor]): Of the same shapes; detached.
+        masks (Sequence[Tensor]): Boolean, shape (B, H, W) each.
+
+    Returns:
+        Tensor: A scalar, at least 0, in float32 for half-precision input;
+        zero, attached to the graph, where no place is on.
+    """
+    total: Any = 0.0
+    count: Any = 0
+    for ours, theirs, mask in zip(student, teacher, masks):
+        ours, theirs = in_float(ours, theirs.detach())
+        total = total + ((theirs - ours).square().sum(1) * mask).sum()
+        count = count + mask.sum()
+    return total / (2 * count.clamp(min=1))
+
+
+@MODELS.register_module()
+class FGFILoss(FeatureLoss):
+    """Registered form of :func:`fgfi_loss`, with an adapter a level.
+
+    A place of a level is on if one of its anchors overlaps an object by more
+    than ``mask_factor`` times the best overlap of that object with any
+    anchor of the level. The published code has one level; that each level of
+    a pyramid has masks of its own, and all share N, is our reading.
+
+    Args:
+        levels (Sequence[int]): Levels of the neck.
+        mask_factor (float): In (0, 1).
+        loss_weight (float): lambda.
+        **kwargs (Any): ``loss_name`` and ``schedule`` of
+            :class:`DistillLoss`; the published code leaves the loss out of
+            the first 400 iterations.
+
+    Raises:
+        ValueError: If the factor is out of range.
+    """
+
+    loss_name = 'loss_fgfi'
+
+    def __init__(
+        self,
+        levels: Sequence[int] = (0, 1, 2, 3, 4),
+        mask_factor: float = 0.5,
+        loss_weight: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(loss_weight=loss_weight, **kwargs)
+        if not 0 < mask_factor < 1:
+            raise ValueError(
+                f'mask_factor must be between 0 and 1, got {mask_factor}'
+            )
+        self.levels = tuple(levels)
+        self.mask_factor = mask_factor
+        self.adapters = nn.ModuleList()
+
+    def build(self, student: Any, teacher: Any) -> None:
+        """One 3 x 3 convolution and ReLU a level.
+
+        Raises:
+            ValueError: If a level of the two has different sizes.
+        """
+        ours = choose(student.stages, self.levels, 'the student')
+        theirs = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(ours, 'student', 'FGFILoss')
+        check_maps(theirs, 'teacher', 'FGFILoss')
+        for level, s, t in zip(self.levels, ours, theirs):
+            if s.shape[2:] != t.shape[2:]:
+                raise ValueError(
+                    f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
+                    f'student and {tuple(t.shape[2:])} of the teacher'
+                )
+            conv: Any = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
+            nn.init.trunc_normal_(conv.weight, std=1e-4)
+            nn.init.zeros_(conv.bias)
+            self.adapters.append(nn.Sequential(conv, nn.ReLU()))
+
+    def forward(
+        self,
+        student: Any,
+        teacher: Any,
+        masks: Optional[List[Tensor]] = None,
+    ) -> Tensor:
+        """Weighted :func:`fgfi_loss`, with a mask for each level of the neck.
+
+        Raises:
+            ValueError: If there are no masks.
+        """
+        if masks is None:
+            raise ValueError('FGFILoss needs the masks of the levels')
+        ours = [
+            adapt(student.stages[i])
+            for i, adapt in zip(self.levels, self.adapters)
+        ]
+        return self.current_weight * fgfi_loss(
+            ours,
+            [teacher.stages[i] for i in self.levels],
+            [masks[i] for i in self.levels],
+        )
+
+
+def imitation_mask(
+    anchors: Tensor, boxes: Tensor, overlaps: Tensor, factor: float
+) -> Tensor:
+    """Places with an anchor near enough to an object.
+
+    Args:
+        anchors (Tensor): Shape (H, W, A, 4); only its shape counts.
+        boxes (Tensor): Objects, shape (G, 4).
+        overlaps (Tensor): IoU of anchors and objects, (H * W * A, G).
+        factor (float): Of the best overlap of each object.
+
+    Returns:
+        Tensor: Boolean, shape (H, W).
+    """
+    height, width = anchors.shape[:2]
+    if not len(boxes):
+        return torch.zeros(
+            height, width, dtype=torch.bool, device=anchors.device
+        )
+    near = overlaps > factor * overlaps.amax(0)
+    return near.view(height, width, -1).any(-1)
