@@ -14,8 +14,10 @@ env:             ## make .venv (onedl stack) if missing or out of date
 env-openmmlab:   ## make .venv-openmmlab if missing or out of date
 	@$(PYTHON) requirements/install.py $(VENV_OPENMMLAB) openmmlab
 
+# e.g. make demo DETECTOR=retinanet METHODS="kd rank kd+rank fitnet"
 demo: env        ## train and compare on handwritten digits, write a report
-	@$(VENV)/bin/python tools/demo.py
+	@$(VENV)/bin/python tools/demo.py $(if $(DETECTOR),--detector $(DETECTOR)) \
+		$(if $(METHODS),--methods $(METHODS))
 
 TEACHER := faster-rcnn_r50-quarter_fpn_digits
 demo-teacher: env  ## train the demo's teacher anew (about 25 minutes)

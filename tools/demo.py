@@ -1,12 +1,15 @@
-"""Teacher, student alone, KD and KD + ranking on handwritten digits."""
+"""Teacher, student alone and distilled, on handwritten digits."""
 
 import argparse
 
-from mmdet_rankkd.analysis.demo import METHODS, run_demo
+from mmdet_rankkd.analysis.demo import DETECTORS, METHODS, run_demo
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--detector', choices=list(DETECTORS), default='faster-rcnn'
+    )
     parser.add_argument(
         '--methods',
         nargs='+',
@@ -15,7 +18,7 @@ def main():
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     parser.add_argument(
-        '--out', default='work_dirs/demo', help='logs, checkpoints, report'
+        '--out', help='folder of logs, checkpoints and the report'
     )
     parser.add_argument('--workers', type=int, help='trainings at a time')
     parser.add_argument(
@@ -28,7 +31,12 @@ def main():
     args = parser.parse_args()
     try:
         run_demo(
-            args.methods, args.seeds, args.out, args.cfg_options, args.workers
+            args.methods,
+            args.seeds,
+            args.out,
+            args.cfg_options,
+            args.workers,
+            args.detector,
         )
     except (RuntimeError, FileExistsError, ValueError) as error:
         parser.exit(1, f'\n{error}\n')

@@ -18,12 +18,35 @@ from .scalars import read_scalars, train_curve, val_curve
 
 PACKAGE = Path(mmdet_rankkd.__file__).parent / '.mim'
 CONFIGS = PACKAGE / 'configs/digits'
-TEACHER = 'faster-rcnn_r50-quarter_fpn_digits'
-METHODS = {
-    'alone': ('student alone', 'faster-rcnn_mobilenet-v2-half_fpn_digits'),
-    'kd': ('KD', 'kd_r50-quarter_mobilenet-v2-half_digits'),
-    'rank': ('ranking', 'rank_r50-quarter_mobilenet-v2-half_digits'),
-    'kd+rank': ('KD + ranking', 'rankkd_r50-quarter_mobilenet-v2-half_digits'),
+DETECTORS = {
+    'faster-rcnn': 'Faster R-CNN',
+    'retinanet': 'RetinaNet',
+    'fcos': 'FCOS',
+    'atss': 'ATSS',
+    'gfl': 'GFL',
+    'rtmdet': 'RTMDet',
+}
+KD = dict(type='mmdet_rankkd.KLDivLoss', temperature=1.0, loss_weight=1.0)
+BINARY_KD = dict(
+    type='mmdet_rankkd.BinaryKLDivLoss', temperature=1.0, loss_weight=1.0
+)
+RANK = dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)
+CTKD = dict(type='mmdet_rankkd.CTKDLoss')
+FITNET = dict(type='mmdet_rankkd.FitNetLoss', levels=(0, 1, 2, 3))
+FGFI = dict(type='mmdet_rankkd.FGFILoss', levels=(0, 1, 2, 3))
+REVIEWKD = dict(
+    type='mmdet_rankkd.ReviewKDLoss', first=0, pooled=False, max_mid=64
+)
+#: Name in the tables and losses of each method.
+METHODS: Dict[str, Any] = {
+    'alone': ('student alone', []),
+    'kd': ('KD', [KD]),
+    'rank': ('ranking', [RANK]),
+    'kd+rank': ('KD + ranking', [KD, RANK]),
+    'ctkd': ('CTKD', [CTKD]),
+    'fitnet': ('FitNet', [FITNET]),
+    'fgfi': ('FGFI', [FGFI]),
+    'reviewkd': ('ReviewKD', [REVIEWKD]),
 }
 #: Table 5 of the paper: COCO, ResNet-50 to MobileNetV2 (AP, AP50, AP75).
 PAPER = [
@@ -44,7 +67,7 @@ class Run:
     config: Path
     work_dir: Path
     command: List[str]
-    seed: Optional[int] = None
+    seed: Optional[int] = None  # None for the teacher's test
     process: Optional[subprocess.Popen] = None
     cpu_minutes: float = 0.0
     result: Dict[str, Any] = field(default_factory=dict)
@@ -86,56 +109,124 @@ class Run:
         return f'{self.label}: {steps[-1] if steps else 0:.0f}{ap}'
 
 
+def teacher_of(detector: str) -> Path:
+    """Config of the digits teacher of a detector."""
+    return CONFIGS / f'{detector}_r50-quarter_fpn_digits.py'
+
+
+def compose(
+    detector: str, method: str, checkpoint: Path, folder: Path
+) -> Path:
+    """Write the config of a student of the digits set that is distilled.
+
+    Args:
+        detector (str): Of ``DETECTORS``.
+        method (str): Of ``METHODS``.
+        checkpoint (Path): The teacher's weights.
+        folder (Path): Where to write it.
+
+    Returns:
+        Path: The config, which MMDetection's tools can also be given.
+    """
+    student = CONFIGS / f'{detector}_mobilenet-v2-half_fpn_digits.py'
+    teacher = dict(
+        config=str(teacher_of(detector).resolve()),
+        checkpoint=str(checkpoint.resolve()),
+    )
+    dense = detector != 'faster-rcnn'
+    logits = dict(
+        type=f'mmdet_rankkd.{"DenseLogits" if dense else "RoILogits"}'
+    )
+    tau = dict(
+        type='mmdet_rankkd.TauHook',
+        teacher=teacher,
+        logits=logits,
+        max_batches=10,
+    )
+    lines = [
+        f'_base_ = {str(student.resolve())!r}',
+        '# All trainings of the demo fit into its time.',
+        'train_dataloader = dict(dataset=dict(indices=1760))',
+        f'custom_hooks = [{tau!r}]',
+    ]
+    losses = METHODS[method][1]
+    if dense:
+        losses = [BINARY_KD if loss is KD else loss for loss in losses]
+    if losses:
+        lines.append(
+            "model = dict(_delete_=True, type='mmdet_rankkd.DistillDetector', "
+            f'student=_base_.model, teacher={teacher!r}, logits={logits!r}, '
+            f'losses={losses!r})'
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{detector}_{method.replace("+", "-")}.py'
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+def training(
+    label: str, config: Path, work_dir: Path, seed: int, options: Sequence[str]
+) -> Run:
+    """A training of the demo."""
+    command = [
+        sys.executable,
+        str(PACKAGE / 'tools/train.py'),
+        str(config),
+        '--work-dir',
+        str(work_dir),
+        '--cfg-options',
+        f'randomness.seed={seed}',
+        'default_hooks.logger.interval=25',
+        'default_hooks.checkpoint.max_keep_ckpts=1',
+        *options,
+    ]
+    return Run(label, config, work_dir, command, seed)
+
+
 def plan(
+    detector: str,
+    checkpoint: Path,
     methods: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     options: Sequence[str],
 ) -> List[Run]:
     """The teacher's test and every method with every seed."""
-    config = CONFIGS / f'{TEACHER}.py'
+    config = teacher_of(detector)
     work_dir = out / 'teacher'
-    runs = [
-        Run(
-            'teacher',
-            config,
-            work_dir,
-            [
-                sys.executable,
-                str(PACKAGE / 'tools/test.py'),
-                str(config),
-                str(CONFIGS / f'{TEACHER}.pth'),
-                '--work-dir',
-                str(work_dir),
-            ],
-        )
+    command = [
+        sys.executable,
+        str(PACKAGE / 'tools/test.py'),
+        str(config),
+        str(checkpoint),
+        '--work-dir',
+        str(work_dir),
     ]
+    runs = [Run('teacher', config, work_dir, command)]
     for seed in seeds:
         for method in methods:
-            label, name = METHODS[method]
-            config = CONFIGS / f'{name}.py'
+            config = compose(detector, method, checkpoint, out / 'configs')
             work_dir = out / f'{method.replace("+", "-")}_seed{seed}'
-            runs.append(
-                Run(
-                    label,
-                    config,
-                    work_dir,
-                    [
-                        sys.executable,
-                        str(PACKAGE / 'tools/train.py'),
-                        str(config),
-                        '--work-dir',
-                        str(work_dir),
-                        '--cfg-options',
-                        f'randomness.seed={seed}',
-                        'default_hooks.logger.interval=25',
-                        'default_hooks.checkpoint.max_keep_ckpts=1',
-                        *options,
-                    ],
-                    seed,
-                )
-            )
+            label = METHODS[method][0]
+            runs.append(training(label, config, work_dir, seed, options))
     return runs
+
+
+def ready_teacher(detector: str, out: Path, options: Sequence[str]) -> Path:
+    """The teacher's checkpoint: the shipped one, or trained now, once."""
+    if detector == 'faster-rcnn':
+        return teacher_of(detector).with_suffix('.pth')
+    work_dir = out / 'teacher_training'
+    done = work_dir / 'last_checkpoint'
+    if done.is_file():
+        print(f'teacher: {done.read_text().strip()}, trained before')
+        return Path(done.read_text().strip())
+    print('teacher: a head is trained on the shipped backbone', flush=True)
+    config = teacher_of(detector)
+    run = training('teacher', config, work_dir, 0, options)
+    clear(work_dir)
+    run_all([run], 1)
+    return Path(done.read_text().strip())
 
 
 def run_all(runs: List[Run], workers: int) -> None:
@@ -190,11 +281,8 @@ def collect(run: Run) -> None:
     run.result['curves'] = dict(
         ap=val_curve(entries, 'coco/bbox_mAP'),
         tau=val_curve(entries, 'kendall_tau'),
-        loss=train_curve(entries, 'loss'),
-        loss_cls=train_curve(entries, 'loss_cls'),
-        loss_kd=train_curve(entries, 'loss_kd'),
-        loss_rank=train_curve(entries, 'loss_rank'),
         train_tau=train_curve(entries, 'kendall_tau'),
+        loss_cls=train_curve(entries, 'loss_cls'),
     )
 
 
@@ -256,20 +344,16 @@ def verdict(runs: List[Run]) -> str:
     """What the run shows, in words that claim no more than that."""
     seeds = sorted({r.seed for r in runs if r.seed is not None})
     aps = {(r.label, r.seed): 100 * r.result['bbox_mAP'] for r in runs}
-    alone, kd, rank, both = (label for label, _ in METHODS.values())
+    labels = list(dict.fromkeys(r.label for r in runs if r.seed is not None))
+    alone, kd, both = (METHODS[m][0] for m in ('alone', 'kd', 'kd+rank'))
     lines = []
-    for label, other in (
-        (kd, alone),
-        (rank, alone),
-        (both, alone),
-        (both, kd),
-    ):
+    for label, other in [(x, alone) for x in labels] + [(both, kd)]:
         gains = [
             f'{aps[label, seed] - aps[other, seed]:+.1f} AP'
             for seed in seeds
             if (label, seed) in aps and (other, seed) in aps
         ]
-        if gains:
+        if gains and label != other:
             lines.append(f'{label} against {other}: ' + ', '.join(gains))
     count = 'one seed' if len(seeds) == 1 else f'{len(seeds)} seeds'
     lines.append(
@@ -282,20 +366,26 @@ def verdict(runs: List[Run]) -> str:
 def run_demo(
     methods: Sequence[str] = ('alone', 'kd', 'kd+rank'),
     seeds: Sequence[int] = (0,),
-    out: str = 'work_dirs/demo',
+    out: Optional[str] = None,
     options: Sequence[str] = (),
     workers: Optional[int] = None,
+    detector: str = 'faster-rcnn',
 ) -> Path:
     """Make the data, train, compare, and write the report.
+
+    The teacher of Faster R-CNN is shipped; those of the other detectors are
+    trained first, and kept for the next time.
 
     Args:
         methods (Sequence[str]): Of ``METHODS``.
         seeds (Sequence[int]): Every method runs with each of them.
-        out (str): Folder of logs, checkpoints and the report; what an
-            earlier demo left there is replaced.
+        out (str, optional): Folder of logs, checkpoints and the report; what
+            an earlier demo left there is replaced. By default
+            ``work_dirs/demo``, with the name of another detector behind it.
         options (Sequence[str]): ``KEY=VALUE`` overrides for the trainings.
         workers (int, optional): Trainings at a time; one thread each. By
             default all, up to twice the number of cores.
+        detector (str): Of ``DETECTORS``.
 
     Returns:
         Path: The report.
@@ -303,10 +393,12 @@ def run_demo(
     from .report import write_report
 
     start = time.time()
-    folder = Path(out)
+    suffix = '' if detector == 'faster-rcnn' else f'_{detector}'
+    folder = Path(out or f'work_dirs/demo{suffix}')
     print('data: 80 classes of handwritten digits', flush=True)
     make_digits('data/digits')
-    runs = plan(methods, seeds, folder, options)
+    checkpoint = ready_teacher(detector, folder, options)
+    runs = plan(detector, checkpoint, methods, seeds, folder, options)
     workers = workers or min(len(runs), 2 * (os.cpu_count() or 1))
     print(
         f'training: {len(runs) - 1} students, and the test of the teacher',
@@ -319,9 +411,10 @@ def run_demo(
         collect(run)
     rows = table_rows(runs)
     print('\n' + format_table(rows) + '\n')
-    print(format_table(paper_rows()) + '\n')
+    if detector == 'faster-rcnn':
+        print(format_table(paper_rows()) + '\n')
     print(verdict(runs) + '\n')
-    report = write_report(runs, rows, folder / 'report.html')
+    report = write_report(runs, rows, folder / 'report.html', detector)
     minutes = (time.time() - start) / 60
     print(f'report: {report}   ({minutes:.1f} min in all)')
     print(

@@ -14,7 +14,17 @@ from mmengine.config import Config
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
-COLORS = ('#4a4a4a', '#2f6fb4', '#c8553d', '#3a8f5c', '#8a5fb0')
+COLORS = (
+    '#4a4a4a',
+    '#2f6fb4',
+    '#c8553d',
+    '#3a8f5c',
+    '#8a5fb0',
+    '#c79a2b',
+    '#3d9db3',
+    '#b3557f',
+    '#7a8a3a',
+)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62em;
        margin: 2em auto; padding: 0 1em; }
@@ -67,9 +77,9 @@ def draw_curves(runs: Sequence[Any]) -> Any:
     """AP, classification loss, tau in validation and tau in training."""
     panels = (
         ('ap', 'AP on the validation images'),
-        ('tau', 'tau to the teacher, validation boxes'),
-        ('loss_cls', 'loss_cls of the RoI head, training'),
-        ('train_tau', 'tau to the teacher, training RoIs'),
+        ('tau', 'tau to the teacher, validation'),
+        ('loss_cls', 'loss_cls, training'),
+        ('train_tau', 'tau to the teacher, training'),
     )
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.6))
     teacher = runs[0]
@@ -117,7 +127,7 @@ def load_detector(run: Any) -> Any:
     from mmdet_rankkd.engine.export import student_config, student_weights
 
     if run.seed is None:
-        path = run.config.with_suffix('.pth')
+        path = Path(run.command[3])
     else:
         path = Path((run.work_dir / 'last_checkpoint').read_text().strip())
     config = student_config(Config.fromfile(run.config))
@@ -231,9 +241,20 @@ def draw_detections(runs: Sequence[Any], count: int = 4) -> Any:
     return figure
 
 
-def write_report(runs: List[Any], rows: List[List[str]], path: Path) -> Path:
+def write_report(
+    runs: List[Any], rows: List[List[str]], path: Path, detector: str
+) -> Path:
     """Write the report of finished runs, whose first is the teacher."""
-    from .demo import paper_rows, verdict
+    from .demo import DETECTORS, paper_rows, verdict
+
+    two_stage = detector == 'faster-rcnn'
+    beside = f'<div>{to_table(paper_rows())}</div>' if two_stage else ''
+    places = (
+        'on the ground-truth boxes of the validation images'
+        if two_stage
+        else 'at the ten locations of each validation image where the teacher '
+        'is surest'
+    )
 
     configs = ''.join(
         f'<details><summary>{html.escape(run.work_dir.name)}: '
@@ -249,15 +270,15 @@ def write_report(runs: List[Any], rows: List[List[str]], path: Path) -> Path:
     )
     path.write_text(f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <title>mmdet_rankkd demo</title><style>{STYLE}</style>
-<h1>Distilling a ResNet-50 Faster R-CNN into a MobileNetV2 one</h1>
+<h1>Distilling a ResNet-50 {DETECTORS[detector]} into a MobileNetV2 one</h1>
 <p>80 classes of handwritten digits (10 digits in 8 colours), trained from
 scratch through MMEngine's Runner, evaluated by COCOeval. The teacher is
 ResNet-50 in depth and a quarter of it in width, the student MobileNetV2 at
 half width; all students have the same seed, data order and budget. tau is
-Kendall's coefficient between the class logits of student and teacher on the
-ground-truth boxes of the validation images.</p>
+Kendall's coefficient between the class logits of student and teacher
+{places}.</p>
 <div class="side"><div>{to_table(rows)}</div>
-<div>{to_table(paper_rows())}</div></div>
+{beside}</div>
 <p class="note">{notes}</p>
 <h2>Curves</h2>{curves}
 <h2>Detections on the same images</h2>

@@ -190,10 +190,7 @@ class BaseDistiller(BaseModel):
 
     def _build_teacher(self) -> nn.Module:
         is_new = self.teacher.model is None
-        model = self.teacher.build(
-            self.student,
-            lambda teacher: self.logits.check(self.student, teacher),
-        )
+        model = self.teacher.build(self.student, self.logits)
         for loss in self.losses.values() if is_new else ():
             if isinstance(loss, FeatureLoss):
                 loss.teacher_is_ready(model)
@@ -303,10 +300,12 @@ class BaseDistiller(BaseModel):
                 result[name] = loss(*pair.features, **masks)
             else:
                 result[name] = loss_of_pair(loss, pair)
-        if self.log_tau and len(pair.student):
-            result['kendall_tau'] = kendall_tau(
-                pair.student, pair.teacher
-            ).mean()
+        if self.log_tau:
+            rows = (pair.student, pair.teacher)
+            if pair.watched is not None:
+                rows = tuple(x[pair.watched] for x in rows)
+            if len(rows[0]):
+                result['kendall_tau'] = kendall_tau(*rows).mean()
         return result
 
 

@@ -18,6 +18,7 @@ from mmdet_rankkd.engine.checkpoint import (
     load_weights,
     read_checkpoint,
 )
+from mmdet_rankkd.logits.classes import ClassMap
 
 DTYPES = {
     'bf16': torch.bfloat16,
@@ -25,7 +26,6 @@ DTYPES = {
     'fp16': torch.float16,
     'float16': torch.float16,
 }
-CheckFunction = Callable[[nn.Module], None]
 
 
 def load_config(config: Union[str, dict, Config]) -> Config:
@@ -86,6 +86,8 @@ class Teacher:
         trust_checkpoint (bool): Let the checkpoint execute pickled code.
         check_classes (bool): Compare the class names in the checkpoint with
             those of the training set.
+        classes (Sequence[str], optional): Names of the teacher's classes,
+            where its checkpoint has none.
         input_size (int, optional): Resize the teacher's preprocessed images
             to squares of this side, bilinear, corners not aligned.
 
@@ -101,6 +103,7 @@ class Teacher:
         channels_last: bool = False,
         trust_checkpoint: bool = False,
         check_classes: bool = True,
+        classes: Optional[Sequence[str]] = None,
         input_size: Optional[int] = None,
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
@@ -114,6 +117,7 @@ class Teacher:
         self.channels_last = channels_last
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
+        self.classes = classes
         self.input_size = input_size
         self.model: Any = None
         self.shares_inputs = False
@@ -122,12 +126,14 @@ class Teacher:
         """An EMA copy of the student shares the teacher."""
         return self
 
-    def build(self, student: Any, check: CheckFunction) -> nn.Module:
+    def build(self, student: Any, hook: Any) -> nn.Module:
         """Build, check and freeze the teacher; once.
 
         Args:
             student (nn.Module): Its device and dtype are followed.
-            check (Callable): Raises if student and teacher do not match.
+            hook (Any): The logit hook; its ``check`` raises if student and
+                teacher do not match. If it has a ``class_map``, that is told
+                the names of the classes, which may differ then.
 
         Raises:
             FileNotFoundError: If config or checkpoint are not there.
@@ -142,8 +148,9 @@ class Teacher:
             # of the training.
             with torch.random.fork_rng():
                 model: Any = build_model(load_config(self.config))
-            check(model)
+            hook.check(student, model)
             self._load(model, checkpoint)
+            self._match_classes(checkpoint, getattr(hook, 'class_map', None))
             self.model = model.eval().requires_grad_(False)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
@@ -174,10 +181,17 @@ class Teacher:
                 'current',
                 level=30,
             )
-        theirs, ours = checkpoint_classes(checkpoint), current_classes()
-        if theirs is None or ours is None or not self.check_classes:
-            return
-        compare_classes(list(ours), list(theirs))
+
+    def _match_classes(
+        self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
+    ) -> None:
+        theirs, ours = self.classes, current_classes()
+        if theirs is None:
+            theirs = checkpoint_classes(checkpoint)
+        if class_map is not None:
+            class_map.match(ours, theirs)
+        elif theirs is not None and ours is not None and self.check_classes:
+            compare_classes(list(ours), list(theirs))
 
     def follow(self, student: nn.Module) -> None:
         """Move to the device and floating point dtype of the student."""
@@ -225,9 +239,12 @@ class Teacher:
         size = (self.input_size, self.input_size)
         return F.interpolate(inputs, size, mode='bilinear')
 
-    @torch.no_grad()
     def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
         """Features of the images, then the logit hook's ``replay`` on them.
+
+        The hook runs with gradients on: it may choose rows and columns of
+        the student's logits, which must stay in the student's graph. The
+        teacher, all frozen, has none.
 
         Args:
             replay (Callable): Of the logit hook.
@@ -242,7 +259,10 @@ class Teacher:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
         with (
-            torch.autocast(device, self.dtype) if self.dtype else nullcontext()
+            torch.no_grad(),
+            torch.autocast(device, self.dtype)
+            if self.dtype
+            else nullcontext(),
         ):
             features = model.extract_feat(inputs)
         with torch.autocast(device, enabled=False):
@@ -291,7 +311,9 @@ def compare_classes(ours: List[str], theirs: List[str]) -> None:
             problem += ' (same names, other order)'
     raise ValueError(
         problem + '. Logits are compared class by class. If only the '
-        'spelling differs, set teacher=dict(..., check_classes=False).'
+        'spelling differs, set teacher=dict(..., check_classes=False). To '
+        "compare the shared classes only, set class_map='names' on the "
+        'logit hook.'
     )
 
 

@@ -1,13 +1,12 @@
 """Kendall's tau between a student and a teacher, on the validation set."""
 
 from itertools import islice
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from torch import Tensor
 
 from mmdet_rankkd.registry import HOOKS, MODELS
 
@@ -16,12 +15,13 @@ from mmdet_rankkd.registry import HOOKS, MODELS
 class TauHook(Hook):
     """Log tau between student and teacher after each validation and test.
 
-    Both score the ground-truth boxes of the images; the mean over boxes of
-    the exact tau of their class logits is logged as ``kendall_tau``. Unlike
-    the figure that distillation logs in training, it is there for a student
-    that trains alone too, and is taken on images held out.
+    Both score the same boxes or locations of the images; the mean of the
+    exact tau of their class logits is logged as ``kendall_tau``. Unlike the
+    figure that distillation logs in training, it is there for a student that
+    trains alone too, and is taken on images held out.
 
-    For detectors whose RoI head is a ``StandardRoIHead``.
+    Two-stage detectors score the ground-truth boxes; dense ones the ten
+    locations of each image where the teacher is surest.
 
     Args:
         teacher (dict): As for :class:`mmdet_rankkd.DistillDetector`.
@@ -61,20 +61,16 @@ class TauHook(Hook):
 
     @torch.no_grad()
     def measure(self, model: Any, loader: Any) -> float:
-        """Mean tau over the ground-truth boxes of a data loader."""
+        """Mean tau over the boxes or locations of a data loader."""
         from mmdet_rankkd.losses import kendall_tau
 
         student = getattr(model, 'student', model)
-        teacher = self.teacher.build(
-            student, lambda teacher: self.logits.check(student, teacher)
-        )
+        teacher = self.teacher.build(student, self.logits)
         was_training = student.training
         student.eval()
         total = torch.zeros(2, dtype=torch.float64)
         for data in islice(loader, self.max_batches):
-            rois = ground_truth_rois(data['data_samples'])
-            logits = [box_logits(m, data, rois) for m in (student, teacher)]
-            taus = kendall_tau(*logits)
+            taus = kendall_tau(*self.logits.held_out(student, teacher, data))
             total += (
                 torch.stack([taus.sum(), torch.tensor(float(len(taus)))])
                 .cpu()
@@ -83,28 +79,3 @@ class TauHook(Hook):
         student.train(was_training)
         all_reduce(total, 'sum')
         return (total[0] / total[1].clamp(min=1)).item()
-
-
-def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
-    """Ground-truth boxes as RoIs, (N, 5), in pixels of the network's input.
-
-    In test pipelines annotations are loaded after the resize and are in
-    pixels of the original image.
-    """
-    rois = []
-    for index, sample in enumerate(samples):
-        boxes = sample.gt_instances.bboxes
-        boxes = getattr(boxes, 'tensor', boxes)
-        width, height = sample.scale_factor
-        boxes = boxes * boxes.new_tensor([width, height, width, height])
-        rois.append(
-            torch.cat([boxes.new_full((len(boxes), 1), index), boxes], 1)
-        )
-    return torch.cat(rois)
-
-
-def box_logits(model: Any, data: Union[dict, Any], rois: Tensor) -> Tensor:
-    """Class logits of given boxes by a detector, on its own preprocessing."""
-    images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
-    features = model.extract_feat(images)
-    return model.roi_head._bbox_forward(features, rois.to(images))['cls_score']

@@ -35,7 +35,7 @@ def imitation_masks(
     if head is None:
         head = getattr(detector, 'bbox_head', None)
     generator: Any = getattr(head, 'prior_generator', None)
-    if not hasattr(generator, 'num_base_priors'):
+    if not hasattr(generator, 'base_anchors'):
         raise TypeError(
             'FGFILoss needs a detector with anchors in its rpn_head or '
             f'bbox_head; {type(detector).__name__} has none'

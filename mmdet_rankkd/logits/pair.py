@@ -21,6 +21,8 @@ class LogitPair:
         features (tuple[Features, Features], optional): Feature maps of
             student and teacher.
         masks (dict): Masks of a detector's levels, by name of the loss.
+        watched (Tensor, optional): Which rows the logged tau is taken on,
+            shape (N,), boolean; all by default.
     """
 
     student: Tensor
@@ -31,3 +33,4 @@ class LogitPair:
     strong: Optional[Tuple[Tensor, Tensor]] = None
     features: Optional[Tuple[Any, Any]] = None
     masks: Dict[str, Any] = field(default_factory=dict)
+    watched: Optional[Tensor] = None

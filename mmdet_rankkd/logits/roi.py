@@ -2,19 +2,21 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from mmdet.models.roi_heads import StandardRoIHead
+import torch
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
+from .classes import ClassMap, ClassMapConfig
 from .pair import LogitPair
 
 
 @dataclass
 class RoIRecord:
-    """What the student's RoI head computed in one training pass.
+    """What a box head of the student computed in one training pass.
 
     Attributes:
         rois (Tensor): Sampled boxes, shape (N, 5): image index, x1, y1, x2,
@@ -22,12 +24,14 @@ class RoIRecord:
         logits (Tensor): Class logits of the student, shape (N, C + 1).
         labels (Tensor): Target class, shape (N,); C is background.
         weight (Tensor): Label weights of the student's own loss, shape (N,).
+        stage_weight (float): Factor of the student on the head's losses.
     """
 
-    rois: Optional[Tensor] = None
-    logits: Optional[Tensor] = None
-    labels: Optional[Tensor] = None
-    weight: Optional[Tensor] = None
+    rois: Tensor
+    logits: Tensor
+    labels: Tensor
+    weight: Tensor
+    stage_weight: float
 
 
 @MODELS.register_module()
@@ -40,121 +44,237 @@ class RoILogits:
     its own features. Its RPN, sampler, losses and NMS never run.
 
     For detectors whose ``roi_head`` is a ``StandardRoIHead`` or derived from
-    it: Faster R-CNN, Mask R-CNN and kin. Not for cascades.
+    it: Faster R-CNN, Mask R-CNN and kin; and for Cascade R-CNN, whose stages
+    are compared one by one, each on its own boxes and with the weight that
+    the student gives to its losses.
 
     Args:
         background (bool): Keep the background column, the last of C + 1.
         positives_only (bool): Keep only the RoIs assigned to an object.
+        class_map (str or dict, optional): Compare only the classes that
+            student and teacher share, and not the boxes of other objects;
+            see :class:`ClassMap`.
     """
 
     def __init__(
-        self, background: bool = True, positives_only: bool = False
+        self,
+        background: bool = True,
+        positives_only: bool = False,
+        class_map: Optional[ClassMapConfig] = None,
     ) -> None:
         self.background = background
         self.positives_only = positives_only
+        self.class_map = None if class_map is None else ClassMap(class_map)
 
     def check(self, student: Any, teacher: Any) -> None:
         """Raise where the two detectors cannot be compared.
 
         Raises:
-            TypeError: If one of them has no ``StandardRoIHead``.
-            ValueError: If the numbers of classes differ.
+            TypeError: If one of them has no RoI head of a known kind.
+            ValueError: If their stages, or the numbers of classes, differ.
         """
         for role, model in (('student', student), ('teacher', teacher)):
             self.check_kind(role, model)
-        ours, theirs = (
-            m.roi_head.bbox_head.num_classes for m in (student, teacher)
-        )
-        if ours != theirs:
+        heads = [box_heads(m) for m in (student, teacher)]
+        if len(heads[0]) != len(heads[1]):
+            raise ValueError(
+                f'the student has {len(heads[0])} box heads and the teacher '
+                f'{len(heads[1])}; stages are compared one by one'
+            )
+        ours, theirs = (h[0].num_classes for h in heads)
+        if ours != theirs and self.class_map is None:
             raise ValueError(
                 f'the student has {ours} classes and the teacher {theirs}; '
                 'RoI logits can only be compared class by class. Train the '
-                "teacher on the student's classes or set the student's "
-                'num_classes (model.student.roi_head.bbox_head.num_classes).'
+                "teacher on the student's classes, set the student's "
+                'num_classes (model.student.roi_head.bbox_head.num_classes), '
+                "or compare the shared classes with class_map='names' on the "
+                'logit hook.'
             )
-        if not self.background and not all(
-            m.roi_head.bbox_head.fc_cls.out_features == ours + 1
-            for m in (student, teacher)
-        ):
-            raise ValueError(
-                'background=False needs heads of num_classes + 1 columns, '
-                'background last'
-            )
+        if not self.background or self.class_map is not None:
+            for head in heads[0] + heads[1]:
+                if head.fc_cls.out_features != head.num_classes + 1:
+                    raise ValueError(
+                        'background=False and class_map need heads of '
+                        'num_classes + 1 columns, background last'
+                    )
 
     @staticmethod
     def check_kind(role: str, model: Any) -> None:
-        """Raise TypeError unless the model has a ``StandardRoIHead``."""
+        """Raise TypeError unless the model has a RoI head of a known kind."""
         head = getattr(model, 'roi_head', None)
-        if not isinstance(head, StandardRoIHead):
+        cascade = (
+            isinstance(head, CascadeRoIHead)
+            and type(head)._bbox_forward is CascadeRoIHead._bbox_forward
+        )
+        if not cascade and not isinstance(head, StandardRoIHead):
             found = f'a {type(head).__name__}' if head else 'no roi_head'
             raise TypeError(
-                f'RoILogits needs a detector with a StandardRoIHead, but the '
-                f'{role}, a {type(model).__name__}, has {found}. Supported '
-                'are Faster R-CNN, Mask R-CNN and kin.'
+                f'RoILogits needs a detector with a StandardRoIHead or a '
+                f'CascadeRoIHead, but the {role}, a {type(model).__name__}, '
+                f'has {found}. Supported are Faster, Mask and Cascade R-CNN '
+                'and kin; for single-stage detectors there is DenseLogits.'
             )
 
     @contextmanager
-    def record(self, student: Any) -> Iterator[RoIRecord]:
+    def record(self, student: Any) -> Iterator[List[RoIRecord]]:
         """Record the one training pass of the student inside the context.
 
         ``loss_and_target`` is where boxes, logits and targets of the pass
-        meet, so it is listened to, on this one head and only meanwhile.
+        meet, so it is listened to, on these heads and only meanwhile.
         """
-        head = student.roi_head.bbox_head
-        loss_and_target = head.loss_and_target
-        record = RoIRecord()
-
-        def listen(
-            cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *args, **kwargs
-        ) -> dict:
-            result = loss_and_target(
-                cls_score, bbox_pred, rois, *args, **kwargs
+        heads = box_heads(student)
+        weights = getattr(student.roi_head, 'stage_loss_weights', [1.0])
+        stages: List[RoIRecord] = []
+        for head, weight in zip(heads, weights):
+            head.loss_and_target = _listen(
+                head.loss_and_target, stages, weight
             )
-            record.rois = rois.detach()
-            record.logits = cls_score
-            record.labels, record.weight = result['bbox_targets'][:2]
-            return result
-
-        head.loss_and_target = listen
         try:
-            yield record
+            yield stages
         finally:
-            del head.loss_and_target
-        if record.logits is None:
+            for head in heads:
+                del head.loss_and_target
+        if not stages:
             raise RuntimeError(
                 f"the student's {type(student.roi_head).__name__} finished a "
-                f'training pass without calling {type(head).__name__}.'
+                f'training pass without calling {type(heads[0]).__name__}.'
                 'loss_and_target, so there are no logits to distil'
             )
 
     def replay(
-        self, teacher: Any, features: Sequence[Tensor], record: RoIRecord
+        self,
+        teacher: Any,
+        features: Sequence[Tensor],
+        record: List[RoIRecord],
     ) -> LogitPair:
         """Have the teacher's RoI head score the recorded boxes.
 
         Args:
             teacher (nn.Module): The teacher.
             features (Sequence[Tensor]): Its features of the same images.
-            record (RoIRecord): What the student did.
+            record (list[RoIRecord]): What the student did, a stage each.
         """
-        assert record.logits is not None and record.labels is not None
-        assert record.rois is not None and record.weight is not None
+        stages = [
+            self._stage(teacher, features, stage, index)
+            for index, stage in enumerate(record)
+        ]
+        counts = [(rows[3] > 0).sum().clamp(min=1) for rows in stages]
+        if len(stages) == 1:
+            return LogitPair(*stages[0], avg_factor=counts[0])
+        # The sum over stages of their weighted means, as one sum over rows.
+        student, teachers, labels, weight = (
+            torch.cat(parts) for parts in zip(*stages)
+        )
+        factors = torch.cat(
+            [
+                (stage.stage_weight / count).expand(len(rows[0]))
+                for stage, count, rows in zip(record, counts, stages)
+            ]
+        )
+        return LogitPair(student, teachers, labels, weight * factors, 1.0)
+
+    def _stage(
+        self,
+        teacher: Any,
+        features: Sequence[Tensor],
+        record: RoIRecord,
+        index: int,
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Student and teacher logits, labels and weights of a stage."""
         rois, logits = record.rois, record.logits
         labels, weight = record.labels, record.weight
+        classes = logits.shape[1] - 1
+        keep = None
+        if self.class_map is not None:
+            labels = self.class_map.relabel(labels)
+            keep, classes = labels >= 0, self.class_map.count
         if self.positives_only:
-            num_classes = teacher.roi_head.bbox_head.num_classes
-            keep = labels < num_classes
+            keep = (labels >= 0) & (labels < classes)
+        if keep is not None:
             rois, logits = rois[keep], logits[keep]
             labels, weight = labels[keep], weight[keep]
-        teacher_logits = teacher.roi_head._bbox_forward(
-            features, rois.to(features[0].dtype)
-        )['cls_score']
+        target = box_logits(teacher, features, rois, index)
+        if self.class_map is not None:
+            logits, target = self.class_map.columns(logits, target, True)
         if not self.background:
-            logits, teacher_logits = logits[:, :-1], teacher_logits[:, :-1]
-        return LogitPair(
-            logits,
-            teacher_logits,
-            labels,
-            weight,
-            (weight > 0).sum().clamp(min=1),
+            logits, target = logits[:, :-1], target[:, :-1]
+        return logits, target, labels, weight
+
+    def held_out(
+        self, student: Any, teacher: Any, data: dict
+    ) -> Tuple[Tensor, Tensor]:
+        """Logits of the ground-truth boxes, for tau on a validation set.
+
+        Args:
+            student (nn.Module): The student.
+            teacher (nn.Module): The teacher.
+            data (dict): A batch of a validation loader.
+
+        Returns:
+            tuple[Tensor, Tensor]: Student and teacher logits, a row a box;
+            of a cascade those of the last stage.
+        """
+        rois = ground_truth_rois(data['data_samples'])
+        logits = []
+        for model in (student, teacher):
+            images = model.data_preprocessor(dict(inputs=data['inputs']))
+            features = model.extract_feat(images['inputs'])
+            logits.append(box_logits(model, features, rois, -1))
+        if self.class_map is None:
+            return logits[0], logits[1]
+        return self.class_map.columns(logits[0], logits[1], True)
+
+
+def _listen(
+    loss_and_target: Any, stages: List[RoIRecord], stage_weight: float
+) -> Any:
+    """The method, taking note of what it is given and what it returns."""
+
+    def listen(
+        cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *args, **kwargs
+    ) -> dict:
+        result = loss_and_target(cls_score, bbox_pred, rois, *args, **kwargs)
+        labels, weight = result['bbox_targets'][:2]
+        stages.append(
+            RoIRecord(rois.detach(), cls_score, labels, weight, stage_weight)
         )
+        return result
+
+    return listen
+
+
+def box_heads(model: Any) -> List[Any]:
+    """Box heads of a two-stage detector, one a stage."""
+    heads = model.roi_head.bbox_head
+    return list(heads) if isinstance(heads, torch.nn.ModuleList) else [heads]
+
+
+def box_logits(
+    model: Any, features: Sequence[Tensor], rois: Tensor, stage: int
+) -> Tensor:
+    """Class logits of boxes by one stage of a two-stage detector."""
+    rois = rois.to(features[0])
+    heads = box_heads(model)
+    if not isinstance(model.roi_head, CascadeRoIHead):
+        return model.roi_head._bbox_forward(features, rois)['cls_score']
+    stage %= len(heads)
+    return model.roi_head._bbox_forward(stage, features, rois)['cls_score']
+
+
+def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
+    """Ground-truth boxes as RoIs, (N, 5), in pixels of the network's input.
+
+    In test pipelines annotations are loaded after the resize and are in
+    pixels of the original image.
+    """
+    rois = []
+    for index, sample in enumerate(samples):
+        boxes = sample.gt_instances.bboxes
+        boxes = getattr(boxes, 'tensor', boxes)
+        width, height = sample.scale_factor
+        boxes = boxes * boxes.new_tensor([width, height, width, height])
+        rois.append(
+            torch.cat([boxes.new_full((len(boxes), 1), index), boxes], 1)
+        )
+    return torch.cat(rois)

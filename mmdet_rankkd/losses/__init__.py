@@ -18,7 +18,12 @@ from .kendall import (
     kendall_tau,
     standardize,
 )
-from .kl_div import KLDivLoss, kl_div_loss
+from .kl_div import (
+    BinaryKLDivLoss,
+    KLDivLoss,
+    binary_kl_div_loss,
+    kl_div_loss,
+)
 from .mlkd import MLKDLoss, mlkd_loss
 from .nkd import NKDLoss, nkd_loss
 from .ofd import OFDLoss, ofd_loss
@@ -26,6 +31,7 @@ from .review_kd import ReviewKDLoss, hcl_loss
 
 __all__ = [
     'ATLoss',
+    'BinaryKLDivLoss',
     'CTKDLoss',
     'DISTLoss',
     'DKDLoss',
@@ -42,6 +48,7 @@ __all__ = [
     'ReviewKDLoss',
     'Schedule',
     'at_loss',
+    'binary_kl_div_loss',
     'ctkd_loss',
     'dist_loss',
     'dkd_loss',

@@ -194,7 +194,7 @@ def test_half_precision_logits_under_autocast(model, dtype):
     model._build_teacher()
     with model.logits.record(model.student) as record:
         losses = model.student(**data, mode='loss')
-    record.logits = record.logits.to(dtype)
+    record[0].logits = record[0].logits.to(dtype)
     with torch.autocast('cpu', dtype):
         pair = model.teacher.replay(
             model.logits.replay, data['inputs'], record

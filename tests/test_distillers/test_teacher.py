@@ -124,9 +124,9 @@ def test_it_sees_the_pixels_of_its_own_config(
     data = alone.data_preprocessor(raw_batch(), False)
     with torch.no_grad():
         features = alone.extract_feat(data['inputs'])
-        logits = alone.roi_head._bbox_forward(features, seen['record'].rois)[
-            'cls_score'
-        ]
+        logits = alone.roi_head._bbox_forward(
+            features, seen['record'][0].rois
+        )['cls_score']
     assert torch.equal(seen['pair'].teacher, logits)
 
 
@@ -181,7 +181,7 @@ def test_boxes_are_not_rounded_under_autocast(model):
         model.teacher.replay(model.logits.replay, data['inputs'], record)
     ((dtype, rois),) = seen
     assert dtype == rois.dtype == torch.float32
-    assert torch.equal(rois, record.rois)
+    assert torch.equal(rois, record[0].rois)
     assert not torch.equal(rois, rois.bfloat16().float())
 
 
@@ -318,12 +318,12 @@ def test_rois_are_recorded_before_any_rounding(model):
     with model.logits.record(model.student) as record:
         data = model.student.data_preprocessor(raw_batch(), True)
         model.student(**data, mode='loss')
-    assert record.rois.dtype == torch.float32
+    assert record[0].rois.dtype == torch.float32
     boxes = [torch.tensor([[4.0, 6, 40, 50], [30, 20, 60, 60]])] * 2
     truth = bbox2roi(boxes)
     # Ground truth is among the sampled boxes and labelled as such.
     for row, label in zip(truth, [0, 2, 0, 2]):
-        same = (record.rois == row).all(1)
+        same = (record[0].rois == row).all(1)
         assert same.any()
-        assert (record.labels[same] == label).all()
-    assert np.isin(record.labels.numpy(), [0, 1, 2, 3]).all()
+        assert (record[0].labels[same] == label).all()
+    assert np.isin(record[0].labels.numpy(), [0, 1, 2, 3]).all()

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmdet_rankkd.engine.tau_hook import TauHook, ground_truth_rois
+from mmdet_rankkd.engine.tau_hook import TauHook
+from mmdet_rankkd.logits.roi import ground_truth_rois
 
 from ..conftest import build, make_runner, raw_batch
 

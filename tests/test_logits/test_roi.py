@@ -26,17 +26,17 @@ def replay(hook, detectors, batch=None):
     torch.manual_seed(0)
     with hook.record(student) as record:
         student(**data, mode='loss')
-    with torch.no_grad():
-        features = teacher.extract_feat(data['inputs'])
-        pair = hook.replay(teacher, features, record)
-    return pair, record
+    teacher.requires_grad_(False)
+    features = teacher.extract_feat(data['inputs'])
+    pair = hook.replay(teacher, features, record)
+    assert pair.student.requires_grad and not pair.teacher.requires_grad
+    return pair, record[0]
 
 
 def test_rows_are_the_sampled_boxes(detectors):
     pair, record = replay(RoILogits(), detectors)
     rows = len(record.rois)
     assert pair.student.shape == pair.teacher.shape == (rows, 4)
-    assert pair.student.requires_grad and not pair.teacher.requires_grad
     assert pair.labels.shape == pair.weight.shape == (rows,)
     assert pair.avg_factor == rows
     # Two ground-truth boxes in each image, of classes 0 and 2.

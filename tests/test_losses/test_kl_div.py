@@ -3,7 +3,12 @@ import math
 import pytest
 import torch
 
-from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
+from mmdet_rankkd.losses import (
+    BinaryKLDivLoss,
+    KLDivLoss,
+    binary_kl_div_loss,
+    kl_div_loss,
+)
 
 STUDENT = torch.tensor([[1.0, 2.0, 0.0]], dtype=torch.float64)
 TEACHER = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64)
@@ -108,3 +113,61 @@ def test_errors():
         KLDivLoss(loss_name='kd')
     with pytest.raises(ValueError, match='reduction'):
         KLDivLoss(reduction='max')
+
+
+def binary_loops(student, teacher, temperature):
+    """Sum over classes of the divergence of two coins, in float64."""
+    rows = []
+    for s_row, t_row in zip(student.tolist(), teacher.tolist()):
+        total = 0.0
+        for s, t in zip(s_row, t_row):
+            p = 1 / (1 + math.exp(-t / temperature))
+            q = 1 / (1 + math.exp(-s / temperature))
+            total += p * math.log(p / q)
+            total += (1 - p) * math.log((1 - p) / (1 - q))
+        rows.append(total * temperature**2)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1.0, 4.0])
+def test_binary_form(temperature):
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 7, 5, dtype=torch.float64) * 3
+    expected = binary_loops(student, teacher, temperature)
+    rows = binary_kl_div_loss(
+        student, teacher, temperature=temperature, reduction='none'
+    )
+    assert torch.allclose(rows, expected, rtol=1e-10)
+    single = binary_kl_div_loss(
+        student.float(), teacher.float(), temperature=temperature
+    )
+    assert single.dtype == torch.float32
+    assert single.item() == pytest.approx(expected.mean().item(), rel=1e-5)
+    weight = torch.rand(7)
+    module = BinaryKLDivLoss(temperature, loss_weight=2)
+    assert module(student, teacher, weight, 3.0).item() == pytest.approx(
+        2 * (expected * weight).sum().item() / 3, rel=1e-6
+    )
+    assert torch.autograd.gradcheck(
+        lambda s: binary_kl_div_loss(s, teacher, temperature=temperature),
+        student.requires_grad_(),
+    )
+
+
+def test_binary_form_at_its_edges():
+    same = torch.tensor([[100.0, -100.0, 0.0]], requires_grad=True)
+    assert binary_kl_div_loss(same, same) == 0
+    far = binary_kl_div_loss(same, -same.detach())
+    assert far.item() == pytest.approx(200)
+    far.backward()
+    assert same.grad.isfinite().all()
+    half = binary_kl_div_loss(same.detach().half(), -same.detach().half())
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(200)
+    empty = torch.zeros(0, 3, requires_grad=True)
+    loss = binary_kl_div_loss(empty, empty.detach())
+    assert loss == 0 and loss.requires_grad
+    for temperature in (0, -1):
+        with pytest.raises(ValueError, match='positive'):
+            BinaryKLDivLoss(temperature)
+        with pytest.raises(ValueError, match='positive'):
+            binary_kl_div_loss(same, same, temperature=temperature)

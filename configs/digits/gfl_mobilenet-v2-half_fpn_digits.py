@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/gfl_mobilenet-v2-half_fpn.py',
+    '../_base_/datasets/digits_detection.py',
+    '../_base_/schedules/digits_3e.py',
+    'mmdet::_base_/default_runtime.py',
+]

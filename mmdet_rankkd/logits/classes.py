@@ -1,0 +1,128 @@
+"""Classes that student and teacher share, where their sets differ."""
+
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+ClassMapConfig = Union[str, Dict[str, str]]
+
+
+class ClassMap:
+    """Columns of the classes that both student and teacher know.
+
+    Args:
+        pairs (str or dict): ``'names'`` for the classes that have the same
+            name in both; or, for each class to compare, its name in the
+            training set and its name in the teacher's checkpoint.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+
+    def __init__(self, pairs: ClassMapConfig) -> None:
+        if pairs != 'names' and not (isinstance(pairs, dict) and pairs):
+            raise ValueError(
+                "class_map must be 'names' or a dict of student's class "
+                f"names to the teacher's, got {pairs!r}"
+            )
+        self.pairs = pairs
+        self.student: Optional[Tensor] = None
+        self.teacher: Optional[Tensor] = None
+        self.labels: Optional[Tensor] = None
+
+    def match(
+        self,
+        student: Optional[Sequence[str]],
+        teacher: Optional[Sequence[str]],
+    ) -> None:
+        """Find the columns by the class names.
+
+        Args:
+            student (Sequence[str], optional): Names in the training set.
+            teacher (Sequence[str], optional): Names the teacher was trained
+                with.
+
+        Raises:
+            ValueError: If names are not known, not there, there twice, or
+                fewer than two classes are shared.
+        """
+        for who, names, remedy in (
+            ('student', student, 'train through MMEngine\'s Runner, whose '
+             'data set has metainfo'),
+            ('teacher', teacher, 'its checkpoint has none; give them as '
+             'teacher=dict(..., classes=[...])'),
+        ):  # fmt: skip
+            if names is None:
+                raise ValueError(
+                    f"class_map needs the {who}'s class names: {remedy}"
+                )
+        assert student is not None and teacher is not None
+        ours, theirs = list(student), list(teacher)
+        pairs = (
+            {n: n for n in ours if n in theirs}
+            if isinstance(self.pairs, str)
+            else self.pairs
+        )
+        for who, names, known in (
+            ('training set', list(pairs), ours),
+            ("teacher's checkpoint", list(pairs.values()), theirs),
+        ):
+            missing = [n for n in names if n not in known]
+            if missing:
+                raise ValueError(
+                    f'class_map names {missing[0]!r}, which is no class of '
+                    f'the {who}; it has {", ".join(known)}'
+                )
+            if len(set(names)) < len(names):
+                raise ValueError(
+                    f'class_map names a class of the {who} twice: {names}'
+                )
+        if len(pairs) < 2:
+            raise ValueError(
+                f'student and teacher share {len(pairs)} classes, too few to '
+                f'compare. The training set has {", ".join(ours)}; the '
+                f'teacher has {", ".join(theirs)}. Give class_map a dict of '
+                'names if they are spelled differently.'
+            )
+        self.student = torch.tensor([ours.index(n) for n in pairs])
+        self.teacher = torch.tensor([theirs.index(n) for n in pairs.values()])
+        # A student's class to its column; one past the last is background.
+        self.labels = torch.full((len(ours) + 1,), -1)
+        self.labels[self.student] = torch.arange(len(pairs))
+        self.labels[-1] = len(pairs)
+
+    @property
+    def count(self) -> int:
+        """How many classes are compared."""
+        assert self.student is not None
+        return len(self.student)
+
+    def columns(
+        self, student: Tensor, teacher: Tensor, background: bool
+    ) -> Tuple[Tensor, Tensor]:
+        """The shared columns of logits.
+
+        Args:
+            student (Tensor): Logits, shape (N, C) or, with background as the
+                last column, (N, C + 1).
+            teacher (Tensor): Likewise with its own number of classes.
+            background (bool): Whether there is that column; it is kept.
+        """
+        chosen: List[Tensor] = []
+        for logits, index in (
+            (student, self.student),
+            (teacher, self.teacher),
+        ):
+            assert index is not None
+            index = index.to(logits.device)
+            if background:
+                index = torch.cat([index, index.new_tensor([-1])])
+                index = index % logits.shape[1]
+            chosen.append(logits[:, index])
+        return chosen[0], chosen[1]
+
+    def relabel(self, labels: Tensor) -> Tensor:
+        """Labels as columns; -1 for classes that are not shared."""
+        assert self.labels is not None
+        return self.labels.to(labels.device)[labels]

@@ -1,0 +1,326 @@
+"""Logit hook of dense detectors: class logits of all their locations."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from mmdet.models.dense_heads import (
+    ATSSHead,
+    FCOSHead,
+    GFLHead,
+    RetinaHead,
+    RetinaSepBNHead,
+    TOODHead,
+)
+from mmdet.utils import reduce_mean
+from torch import Tensor
+
+from mmdet_rankkd.registry import MODELS
+
+from .classes import ClassMap, ClassMapConfig
+from .pair import LogitPair
+
+HEADS = (RetinaHead, RetinaSepBNHead, FCOSHead, ATSSHead, GFLHead)
+LOCATIONS = ('all', 'positives', 'teacher')
+Grid = Tuple[int, int, int]
+
+
+@dataclass
+class DenseRecord:
+    """What the student's dense head computed in one training pass.
+
+    Attributes:
+        logits (list[Tensor]): A level each, shape (B, A * C, H, W).
+        labels (list[Tensor]): Assigned classes in the order of
+            :func:`flatten`, in one part or one a level; C is background.
+    """
+
+    logits: List[Tensor] = field(default_factory=list)
+    labels: List[Tensor] = field(default_factory=list)
+
+
+@MODELS.register_module()
+class DenseLogits:
+    """Class logits of every location and anchor of a dense head.
+
+    The student trains as always; this hook takes note of the output of its
+    head and of the classes that its assigner gave to the locations. The
+    teacher's head then scores the same locations on its own features; its
+    assigner and losses never run.
+
+    For single-stage detectors whose ``bbox_head`` is one of RetinaNet, FCOS,
+    ATSS, GFL and RTMDet or derived from it. Not for TOOD, whose head gives
+    probabilities, and not for detectors with queries (DETR, DINO and kin),
+    whose outputs have no fixed place to compare at.
+
+    Args:
+        locations (str): Which count. ``'all'`` alike; only the
+            ``'positives'``, which the student's assigner gave to an object;
+            or all, weighted by the ``'teacher'``'s confidence, its highest
+            class probability at the location. In each case the loss is the
+            weighted mean over all processes.
+        class_map (str or dict, optional): Compare only the classes that
+            student and teacher share; see :class:`ClassMap`.
+
+    Raises:
+        ValueError: If a setting is not one of the above.
+    """
+
+    def __init__(
+        self,
+        locations: str = 'teacher',
+        class_map: Optional[ClassMapConfig] = None,
+    ) -> None:
+        if locations not in LOCATIONS:
+            raise ValueError(
+                f'locations must be one of {LOCATIONS}, got {locations!r}'
+            )
+        self.locations = locations
+        self.class_map = None if class_map is None else ClassMap(class_map)
+
+    def check(self, student: Any, teacher: Any) -> None:
+        """Raise where the two detectors cannot be compared.
+
+        Raises:
+            TypeError: If one of them has none of the known heads.
+            ValueError: If their classes, their kinds of classification or
+                their grids of locations and anchors differ.
+        """
+        for role, model in (('student', student), ('teacher', teacher)):
+            check_kind(role, model)
+        ours, theirs = student.bbox_head, teacher.bbox_head
+        if softmax(ours) != softmax(theirs):
+            kinds = ['softmax' if softmax(h) else 'sigmoid'
+                     for h in (ours, theirs)]  # fmt: skip
+            raise ValueError(
+                f'the student classifies by {kinds[0]} and the teacher by '
+                f'{kinds[1]}; their logits do not mean the same'
+            )
+        if self.class_map is None and ours.num_classes != theirs.num_classes:
+            raise ValueError(
+                f'the student has {ours.num_classes} classes and the teacher '
+                f'{theirs.num_classes}; logits can only be compared class by '
+                "class. Set class_map='names' on the logit hook to compare "
+                'the classes that they share.'
+            )
+        grids = [prior_grid(m.bbox_head) for m in (student, teacher)]
+        if grids[0] != grids[1]:
+            raise ValueError(
+                'student and teacher do not predict at the same locations: '
+                f'the student has {grids[0]}, the teacher {grids[1]}. Give '
+                'both the same strides and anchors.'
+            )
+
+    @contextmanager
+    def record(self, student: Any) -> Iterator[DenseRecord]:
+        """Record the one training pass of the student inside the context."""
+        record = DenseRecord()
+        head = student.bbox_head
+
+        def note_logits(module: Any, inputs: Any, output: Any) -> None:
+            record.logits = list(output[0])
+
+        def note_labels(module: Any, inputs: Any) -> None:
+            # Of focal loss labels, of quality focal loss (labels, quality).
+            target = inputs[1]
+            record.labels.append(
+                target[0] if isinstance(target, (tuple, list)) else target
+            )
+
+        handles = [
+            head.register_forward_hook(note_logits),
+            head.loss_cls.register_forward_pre_hook(note_labels),
+        ]
+        try:
+            yield record
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not record.logits:
+            raise RuntimeError(
+                f"the student's {type(head).__name__} did not run in a "
+                'training pass, so there are no logits to distil'
+            )
+
+    def replay(
+        self, teacher: Any, features: Sequence[Tensor], record: DenseRecord
+    ) -> LogitPair:
+        """Have the teacher's head score all locations.
+
+        Args:
+            teacher (nn.Module): The teacher.
+            features (Sequence[Tensor]): Its features of the same images.
+            record (DenseRecord): What the student did.
+
+        Raises:
+            ValueError: If the two heads have other grids on these images.
+            RuntimeError: If the student's loss did not see one label for
+                each location.
+        """
+        head = teacher.bbox_head
+        theirs = list(head(tuple(features))[0])
+        ours = flatten(record.logits, self._columns(head, record, theirs))
+        target = flatten(theirs, head.cls_out_channels)
+        labels = torch.cat([x.reshape(-1) for x in record.labels])
+        if len(labels) != len(ours):
+            raise RuntimeError(
+                f"the student's loss_cls saw {len(labels)} labels for "
+                f'{len(ours)} locations; DenseLogits needs one for each'
+            )
+        return self._pair(ours, target, labels, softmax(head))
+
+    def _columns(
+        self, head: Any, record: DenseRecord, theirs: List[Tensor]
+    ) -> int:
+        """Columns of the student's logits, once the grids are compared."""
+        anchors = prior_counts(head)
+        columns = record.logits[0].shape[1] // anchors[0]
+        grids = [
+            [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
+            for levels in (record.logits, theirs)
+        ]
+        if len(record.logits) != len(theirs) or grids[0] != grids[1]:
+            raise ValueError(
+                'student and teacher predict at other locations on the same '
+                'images. (anchors, height, width) of each level: the student '
+                f'has {grids[0]}, the teacher {grids[1]}. Give both the same '
+                'strides, and the same padding in data_preprocessor '
+                '(pad_size_divisor).'
+            )
+        return columns
+
+    def _pair(
+        self, ours: Tensor, theirs: Tensor, labels: Tensor, background: bool
+    ) -> LogitPair:
+        classes = ours.shape[1] - int(background)
+        keep = None
+        if self.class_map is not None:
+            ours, theirs = self.class_map.columns(ours, theirs, background)
+            labels = self.class_map.relabel(labels)
+            keep, classes = labels >= 0, self.class_map.count
+        if self.locations == 'positives':
+            keep = (labels >= 0) & (labels < classes)
+        if keep is not None:
+            ours, theirs, labels = ours[keep], theirs[keep], labels[keep]
+        weight = None
+        total = theirs.new_tensor(float(len(theirs)))
+        if self.locations == 'teacher':
+            weight = confidence(theirs, background)
+            total = weight.sum()
+        return LogitPair(
+            ours,
+            theirs,
+            labels,
+            weight,
+            reduce_mean(total).clamp(min=torch.finfo(total.dtype).eps),
+            watched=labels < classes,
+        )
+
+    def held_out(
+        self, student: Any, teacher: Any, data: dict
+    ) -> Tuple[Tensor, Tensor]:
+        """Logits where the teacher is surest, for tau on a validation set.
+
+        Args:
+            student (nn.Module): The student.
+            teacher (nn.Module): The teacher.
+            data (dict): A batch of a validation loader.
+
+        Returns:
+            tuple[Tensor, Tensor]: Student and teacher logits at the ten
+            locations of each image where the teacher's confidence is highest.
+        """
+        rows = []
+        for model in (student, teacher):
+            images = model.data_preprocessor(dict(inputs=data['inputs']))
+            head = model.bbox_head
+            levels = head(model.extract_feat(images['inputs']))[0]
+            rows.append(flatten_images(levels, head.cls_out_channels))
+        ours, theirs = rows
+        background = softmax(teacher.bbox_head)
+        sure = confidence(theirs.flatten(0, 1), background)
+        count = min(10, theirs.shape[1])
+        top = sure.view(theirs.shape[:2]).topk(count).indices
+        image = torch.arange(len(theirs), device=top.device)[:, None]
+        ours, theirs = (x[image, top].flatten(0, 1) for x in rows)
+        if self.class_map is None:
+            return ours, theirs
+        return self.class_map.columns(ours, theirs, background)
+
+
+def check_kind(role: str, model: Any) -> None:
+    """Raise TypeError unless the model has one of the known dense heads."""
+    head = getattr(model, 'bbox_head', None)
+    if isinstance(head, HEADS) and not isinstance(head, TOODHead):
+        return
+    found = f'a {type(head).__name__}' if head is not None else 'no bbox_head'
+    text = (
+        f'DenseLogits needs a detector with the head of RetinaNet, FCOS, '
+        f'ATSS, GFL or RTMDet, but the {role}, a {type(model).__name__}, has '
+        f'{found}.'
+    )
+    if hasattr(model, 'roi_head'):
+        text += ' For two-stage detectors there is RoILogits.'
+    elif 'DETR' in type(model).__name__ or 'DINO' in type(model).__name__:
+        text += (
+            ' Detectors with queries are not supported: the queries of two '
+            'networks are not about the same places.'
+        )
+    raise TypeError(text)
+
+
+def softmax(head: Any) -> bool:
+    """Whether a dense head has a background column."""
+    return head.cls_out_channels == head.num_classes + 1
+
+
+def prior_counts(head: Any) -> List[int]:
+    """Anchors or points at a location, for each level."""
+    counts = head.prior_generator.num_base_priors
+    return list(counts)
+
+
+def prior_grid(head: Any) -> List[Any]:
+    """Stride and anchors (width, height) of each level of a dense head."""
+    generator = head.prior_generator
+    anchors = getattr(generator, 'base_anchors', None)
+    levels: List[Any] = []
+    for i, stride in enumerate(generator.strides):
+        level: List[Any] = [f'stride {stride[0]}x{stride[1]}']
+        if anchors is not None:
+            sides = anchors[i][:, 2:] - anchors[i][:, :2]
+            level += [f'{w:.4g}x{h:.4g}' for w, h in sides.tolist()]
+        levels.append(tuple(level))
+    return levels
+
+
+def flatten(levels: Sequence[Tensor], columns: int) -> Tensor:
+    """Logits of all levels as rows, in the order of MMDetection's losses.
+
+    Args:
+        levels (Sequence[Tensor]): Shape (B, A * C, H, W) each.
+        columns (int): C.
+
+    Returns:
+        Tensor: Shape (N, C); levels one after the other, in each the images,
+        rows, columns and anchors.
+    """
+    return torch.cat(
+        [x.permute(0, 2, 3, 1).reshape(-1, columns) for x in levels]
+    )
+
+
+def flatten_images(levels: Sequence[Tensor], columns: int) -> Tensor:
+    """Logits of all levels image by image, shape (B, N, C)."""
+    images = range(len(levels[0]))
+    return torch.stack(
+        [flatten([x[i : i + 1] for x in levels], columns) for i in images]
+    )
+
+
+def confidence(logits: Tensor, background: bool) -> Tensor:
+    """Highest probability of an object's class at each row, in [0, 1]."""
+    if background:
+        return logits.float().softmax(1)[:, :-1].amax(1)
+    return logits.amax(1).float().sigmoid()
