@@ -13,7 +13,7 @@ columns = {
 }
 rows = {
     'FitNet': dict(method='fitnet'),
-    'CRD': dict(),
+    'CRD': dict(method='crd'),
     'ReviewKD': dict(method='reviewkd'),
     'DIST': dict(method='dist'),
     'LSKD': dict(method='mlkd-lskd'),

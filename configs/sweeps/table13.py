@@ -8,7 +8,7 @@ columns = {
 rows = {
     'AT': dict(method='at'),
     'OFD': dict(method='ofd'),
-    'CRD': dict(),
+    'CRD': dict(method='crd'),
     'CTKD': dict(method='ctkd'),
     'CTKD + ranking': dict(method='ctkd+rank'),
     'NKD': dict(method='nkd'),

@@ -7,7 +7,7 @@ columns = {
 rows = {
     'AT': dict(method='at'),
     'OFD': dict(method='ofd'),
-    'CRD': dict(),
+    'CRD': dict(method='crd'),
     'KD': dict(method='kd'),
     'KD + ranking': dict(method='kd+rank'),
 }

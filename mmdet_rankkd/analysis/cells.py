@@ -138,6 +138,13 @@ def cell_text(
     if found.get('two_views'):
         pipeline = Name('_base_.two_views_pipeline')
         settings['train_dataloader'] = dict(dataset=dict(pipeline=pipeline))
+    if found.get('contrast'):
+        wrapper = dict(
+            _delete_=True,
+            type='mmdet_rankkd.ContrastDataset',
+            dataset=Name('_base_.train_dataloader.dataset'),
+        )
+        settings['train_dataloader'] = dict(dataset=wrapper)
     lines += [f'{key} = {as_code(x)}' for key, x in settings.items()]
     return '\n'.join(lines) + '\n'
 

@@ -1,4 +1,5 @@
 from .cifar100 import CIFAR100
+from .contrast import ContrastDataset
 from .digits import DigitsDataset, make_digits
 from .digits_classification import DigitsClassification
 from .imagenet import ImageNet
@@ -15,6 +16,7 @@ from .transforms import (
 
 __all__ = [
     'CIFAR100',
+    'ContrastDataset',
     'DigitsClassification',
     'DigitsDataset',
     'ImageNet',

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+import torch
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -266,19 +267,24 @@ class BaseDistiller(BaseModel):
             )
         if self.features is not None:
             pair.features = (ours[-1], theirs[-1])
-            pair.masks = self._masks(ours[-1], data_samples)
+            pair.extras = self._extras(ours[-1], data_samples)
         return result, pair
 
-    def _masks(self, features: Any, data_samples: Any) -> Dict[str, Any]:
-        """Masks of a detector's levels, by name of the loss they are for."""
-        masks: Dict[str, Any] = {}
+    def _extras(self, features: Any, data_samples: Any) -> Dict[str, dict]:
+        """What losses want beside features, by name of the loss."""
+        extras: Dict[str, dict] = {}
         for name, loss in self.active_losses().items():
             factor = getattr(loss, 'mask_factor', None)
             if factor is not None:
-                masks[name] = imitation_masks(
+                masks = imitation_masks(
                     self.student, features.stages, data_samples, factor
                 )
-        return masks
+                extras[name] = dict(masks=masks)
+            elif getattr(loss, 'wants_contrast', False):
+                index = [s.get('contrast_index') for s in data_samples]
+                if None not in index:
+                    extras[name] = dict(contrast=torch.stack(index))
+        return extras
 
     def _layers(self, model: Any, role: str) -> Any:
         if self.features is None:
@@ -294,10 +300,8 @@ class BaseDistiller(BaseModel):
                     'the distillation loss another loss_name'
                 )
             if isinstance(loss, FeatureLoss):
-                masks = (
-                    {'masks': pair.masks[name]} if name in pair.masks else {}
-                )
-                result[name] = loss(*pair.features, **masks)
+                extras = pair.extras.get(name, {})
+                result[name] = loss(*pair.features, **extras)
             else:
                 result[name] = loss_of_pair(loss, pair)
         if self.log_tau:

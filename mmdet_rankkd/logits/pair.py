@@ -20,7 +20,8 @@ class LogitPair:
             teacher on a second view of the same images.
         features (tuple[Features, Features], optional): Feature maps of
             student and teacher.
-        masks (dict): Masks of a detector's levels, by name of the loss.
+        extras (dict): What feature losses want beside that, such as masks of
+            a detector's levels, by name of the loss.
         watched (Tensor, optional): Which rows the logged tau is taken on,
             shape (N,), boolean; all by default.
     """
@@ -32,5 +33,5 @@ class LogitPair:
     avg_factor: Optional[Union[float, Tensor]] = None
     strong: Optional[Tuple[Tensor, Tensor]] = None
     features: Optional[Tuple[Any, Any]] = None
-    masks: Dict[str, Any] = field(default_factory=dict)
+    extras: Dict[str, dict] = field(default_factory=dict)
     watched: Optional[Tensor] = None

@@ -6,6 +6,7 @@ from .base import (
     prepare_pair,
     reduce_rows,
 )
+from .crd import CRDLoss, crd_side
 from .ctkd import CTKDLoss, ctkd_loss
 from .dist import DISTLoss, dist_loss
 from .dkd import DKDLoss, dkd_loss
@@ -32,6 +33,7 @@ from .review_kd import ReviewKDLoss, hcl_loss
 __all__ = [
     'ATLoss',
     'BinaryKLDivLoss',
+    'CRDLoss',
     'CTKDLoss',
     'DISTLoss',
     'DKDLoss',
@@ -49,6 +51,7 @@ __all__ = [
     'Schedule',
     'at_loss',
     'binary_kl_div_loss',
+    'crd_side',
     'ctkd_loss',
     'dist_loss',
     'dkd_loss',

@@ -24,6 +24,8 @@ class FeatureLoss(DistillLoss):
     #: Share of an object's best overlap that puts a place on, for losses
     #: that are given ``masks`` of a detector's levels.
     mask_factor: Optional[float] = None
+    #: Whether it is given ``contrast``, the numbers of other images.
+    wants_contrast = False
 
     def build(self, student: Any, teacher: Any) -> None:
         """Make adapters for the shapes of student and teacher.

@@ -91,6 +91,16 @@ methods = {
     'ofd': dict(
         losses=[dict(type='mmdet_rankkd.OFDLoss', loss_weight=1e-3)],
     ),
+    'crd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.CRDLoss',
+                num_data=50000,
+                loss_weight=0.8,
+            )
+        ],
+        contrast=True,
+    ),
     # Its weight is known of some pairs only; 5 is that of most of them.
     'reviewkd': dict(
         losses=[

@@ -20,6 +20,11 @@ methods = {
             )
         ]
     ),
+    'crd': dict(
+        losses=[
+            dict(type='mmdet_rankkd.CRDLoss', num_data=6000, loss_weight=0.8)
+        ]
+    ),
     'mlkd': dict(lr=1e-2),
     'mlkd-lskd': dict(lr=1e-2, max_epochs=20),
 }

@@ -52,6 +52,17 @@ methods = {
         losses=[dict(type='mmdet_rankkd.OFDLoss', loss_weight=1e-4)],
     ),
     # Batches of 256 and lr 0.1 in mdistiller.
+    'crd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.CRDLoss',
+                num_data=1281167,
+                loss_weight=0.8,
+            )
+        ],
+        contrast=True,
+    ),
+    # Batches of 256 and lr 0.1 in mdistiller.
     'reviewkd': dict(
         losses=[
             dict(
