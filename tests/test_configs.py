@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
+from mmengine.model.utils import revert_sync_batchnorm
 
 from mmdet_rankkd.analysis.sweep import (
     read_sweep,
@@ -13,8 +14,9 @@ from mmdet_rankkd.analysis.sweep import (
     to_markdown,
 )
 from mmdet_rankkd.distillers import DistillDetector
+from mmdet_rankkd.distillers.teacher import build_model, load_config
 
-from .conftest import ROOT, build
+from .conftest import ROOT, build, raw_batch
 
 CONFIGS = sorted(
     p
@@ -29,7 +31,17 @@ METHODS = {
     'fitnet': ['mmdet_rankkd.FitNetLoss'],
     'fgfi': ['mmdet_rankkd.FGFILoss'],
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
+    'reviewkd': ['mmdet_rankkd.ReviewKDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
+}
+DENSE = [p for p in CONFIGS if p.parent.name == 'coco_dense']
+DETECTORS = {
+    'retinanet': 'RetinaNet',
+    'gfl': 'GFL',
+    'atss': 'ATSS',
+    'fcos': 'FCOS',
+    'rtmdet': 'RTMDet',
+    'faster-rcnn': 'FasterRCNN',
 }
 
 
@@ -47,13 +59,20 @@ def test_round_trip_and_build(path, tmp_path):
     method = path.stem.split('_')[0]
     if method in METHODS:
         assert isinstance(model, DistillDetector)
-        assert [x['type'] for x in cfg.model.losses] == METHODS[method]
-        assert type(model.student.backbone).__name__ == 'MobileNetV2'
+        types = [x['type'] for x in cfg.model.losses]
+        if path in DENSE:
+            types = [x.replace('.BinaryKL', '.KL') for x in types]
+            name = DETECTORS[path.stem.split('_')[1]]
+            assert type(model.student).__name__ == name
+        else:
+            assert type(model.student.backbone).__name__ == 'MobileNetV2'
+        assert types == METHODS[method]
         assert model.teacher.model is None
     elif path.parent.name in CLASSIFICATION:
         assert type(model).__name__ == 'ImageClassifier'
     else:
-        assert type(model).__name__ == 'FasterRCNN'
+        names = [DETECTORS.get(x) for x in path.stem.split('_')]
+        assert type(model).__name__ in names
     assert 'base_batch_size' in cfg.auto_scale_lr
 
 
@@ -94,6 +113,31 @@ def test_coco_recipe(path):
         assert cfg.train_cfg.max_epochs == 12
 
 
+@pytest.mark.parametrize(
+    'path', [p for p in DENSE if p.stem.startswith('kd_')], ids=name_of
+)
+def test_dense_pairs_match(path):
+    """Locations, anchors and classes; a step with random weights."""
+    cfg = Config.fromfile(path)
+    teacher = build_model(load_config(cfg.model.teacher.config))
+    cfg.model.student.backbone.init_cfg = None
+    # SyncBN has no form for the CPU.
+    model = revert_sync_batchnorm(build(cfg.model)).train()
+    model.logits.check(model.student, teacher)
+    teacher = revert_sync_batchnorm(teacher)
+    teacher.eval().requires_grad_(False)
+    data = model.student.data_preprocessor(raw_batch(), True)
+    with model.logits.record(model.student) as record:
+        losses = model.student(**data, mode='loss')
+    features = teacher.extract_feat(data['inputs'])
+    pair = model.logits.replay(teacher, features, record)
+    assert pair.student.shape[1] == 80
+    losses = model.add_losses(losses, pair)
+    total, _ = model.parse_losses(losses)
+    assert total.isfinite() and losses['loss_binary_kd'] > 0
+    total.backward()
+
+
 def test_student_channels_and_frozen_norm():
     cfg = Config.fromfile(
         ROOT / 'configs/coco/faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
@@ -120,8 +164,6 @@ def test_teacher_of_the_coco_configs():
         ROOT / 'configs/coco/'
         'kd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_180k_coco.py'
     )
-    from mmdet_rankkd.distillers.teacher import build_model, load_config
-
     teacher = build_model(load_config(cfg.model.teacher.config))
     assert teacher.backbone.depth == 50
     mean = teacher.data_preprocessor.mean.flatten().tolist()

@@ -5,8 +5,9 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
 from mmdet_rankkd.logits import RoILogits
+from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 
-from ..conftest import build, raw_batch
+from ..conftest import build, make_runner, raw_batch, save_teacher
 
 
 @pytest.fixture(scope='module')
@@ -143,3 +144,171 @@ def test_mask_rcnn(project, distill_cfg, tmp_path):
     losses = model(**model.data_preprocessor(batch, True), mode='loss')
     assert {'loss_mask', 'loss_kd', 'loss_rank'} <= set(losses)
     model.parse_losses(losses)[0].backward()
+
+
+@pytest.mark.parametrize(
+    'options', [dict(background=False), dict(positives_only=True)]
+)
+def test_options_keep_the_students_gradient(options, distill_cfg):
+    """Through the wrapper: the choice of rows and columns is in the graph."""
+    distill_cfg.model.logits.update(options)
+    model = build(distill_cfg.model).train()
+    losses = model(**model.data_preprocessor(raw_batch(), True), mode='loss')
+    weight = model.student.roi_head.bbox_head.fc_cls.weight
+    for name in ('loss_kd', 'loss_rank'):
+        (grad,) = torch.autograd.grad(losses[name], weight, retain_graph=True)
+        assert grad.abs().sum() > 0
+
+
+def cascade(project, name, stages=2):
+    """The user's detector as a Cascade R-CNN."""
+    config = Config.fromfile(project / f'{name}.py').model
+    head, rcnn = config.roi_head.bbox_head, config.train_cfg.rcnn
+    head.reg_class_agnostic = True
+    config.type = 'CascadeRCNN'
+    config.roi_head.update(
+        type='CascadeRoIHead',
+        num_stages=stages,
+        stage_loss_weights=[1, 0.25, 0.5][:stages],
+        bbox_head=[head.copy() for _ in range(stages)],
+    )
+    config.train_cfg.rcnn = [rcnn.copy() for _ in range(stages)]
+    return config
+
+
+@pytest.fixture(scope='module')
+def cascades(project):
+    torch.manual_seed(0)
+    return [build(cascade(project, n)) for n in ('student', 'teacher')]
+
+
+def test_cascade_stages_have_their_own_boxes(cascades, monkeypatch):
+    student, teacher = cascades
+    seen = []
+    bbox_loss = student.roi_head.bbox_loss
+
+    def listen(stage, *args):
+        result = bbox_loss(stage, *args)
+        seen.append((stage, result['rois'], result['cls_score']))
+        return result
+
+    monkeypatch.setattr(student.roi_head, 'bbox_loss', listen)
+    hook = RoILogits()
+    hook.check(student, teacher)
+    student.train()
+    data = student.data_preprocessor(raw_batch(), True)
+    with hook.record(student) as record:
+        student(**data, mode='loss')
+    assert [s[0] for s in seen] == [0, 1] and len(record) == 2
+    assert not torch.equal(record[0].rois, record[1].rois)
+    teacher.eval().requires_grad_(False)
+    features = teacher.extract_feat(data['inputs'])
+    pair = hook.replay(teacher, features, record)
+    rows = [
+        teacher.roi_head._bbox_forward(i, features, rois)['cls_score']
+        for i, rois, _ in seen
+    ]
+    assert torch.allclose(pair.teacher, torch.cat(rows), atol=1e-5)
+    assert torch.equal(pair.student, torch.cat([s[2] for s in seen]))
+    assert pair.student.requires_grad and not pair.teacher.requires_grad
+    # The KD loss is the sum over stages of their weighted means.
+    loss = KLDivLoss()
+    found = loss(
+        pair.student, pair.teacher, pair.weight, pair.avg_factor
+    ).item()
+    expected = sum(
+        weight * kl_div_loss(s[2], t).item()
+        for weight, s, t in zip((1, 0.25), seen, rows)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_cascade_through_the_wrapper(project, distill_cfg, tmp_path):
+    config = cascade(project, 'teacher')
+    path = tmp_path / 'cascade.pth'
+    torch.save(dict(state_dict=build(config).state_dict()), path)
+    distill_cfg.model.student = cascade(project, 'student')
+    distill_cfg.model.teacher = dict(
+        config=dict(model=config.to_dict()), checkpoint=str(path)
+    )
+    distill_cfg.model.logits.positives_only = True
+    runner = make_runner(distill_cfg)
+    runner.train()
+    values = runner.message_hub.log_scalars['train/loss_rank'].data[0]
+    assert len(values) and np.isfinite(values).all()
+    model = runner.model
+    assert 'loss_and_target' not in vars(model.student.roi_head.bbox_head[0])
+    logits = model.logits.held_out(
+        model.student.eval(),
+        model.teacher.model,
+        next(iter(runner.val_dataloader)),
+    )
+    assert logits[0].shape == logits[1].shape
+
+
+def test_unlike_stages_are_refused(detectors, cascades, project):
+    with pytest.raises(ValueError, match='1 box heads and the teacher 2'):
+        RoILogits().check(detectors[0], cascades[1])
+    three = build(cascade(project, 'teacher', 3))
+    with pytest.raises(ValueError, match='2 box heads and the teacher 3'):
+        RoILogits().check(cascades[0], three)
+
+
+def test_shared_classes(detectors):
+    full, record = replay(RoILogits(), detectors)
+    hook = RoILogits(class_map=dict(washer='disc', bolt='bolt'))
+    hook.class_map.match(('bolt', 'nut', 'washer'), ('disc', 'screw', 'bolt'))
+    pair, _ = replay(hook, detectors)
+    # No box is of class 1, the nut; background goes on as column 2.
+    assert torch.equal(pair.student, full.student[:, [2, 0, 3]])
+    assert torch.equal(pair.teacher, full.teacher[:, [0, 2, 3]])
+    expected = torch.tensor([1, -1, 0, 2])[full.labels]
+    assert torch.equal(pair.labels, expected)
+    # Boxes of objects that are not shared are left out.
+    hook = RoILogits(class_map=dict(washer='disc', nut='bolt'))
+    hook.class_map.match(('bolt', 'nut', 'washer'), ('disc', 'screw', 'bolt'))
+    pair, _ = replay(hook, detectors)
+    keep = full.labels != 0
+    assert 0 < keep.sum() < len(keep)
+    assert torch.equal(pair.student, full.student[keep][:, [2, 1, 3]])
+    assert pair.avg_factor == keep.sum()
+    hook = RoILogits(class_map='names', positives_only=True, background=False)
+    hook.class_map.match(('bolt', 'nut', 'washer'), ('nut', 'bolt', 'x'))
+    pair, _ = replay(hook, detectors)
+    keep = full.labels < 2
+    assert torch.equal(pair.student, full.student[keep][:, :2])
+
+
+def test_class_map_by_the_names_of_set_and_checkpoint(
+    project, distill_cfg, tmp_path
+):
+    """A teacher of other classes: refused without a map, used with one."""
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+        distill_cfg[key] = None
+    text = (project / 'teacher.py').read_text()
+    config = tmp_path / 'teacher.py'
+    config.write_text(text.replace('num_classes=3', 'num_classes=4'))
+    names = ('gear', 'washer', 'nut', 'screw')
+    save_teacher(
+        config, tmp_path / 'teacher.pth', dataset_meta=dict(classes=names)
+    )
+    distill_cfg.model.teacher = dict(
+        config=str(config), checkpoint=str(tmp_path / 'teacher.pth')
+    )
+    with pytest.raises(ValueError, match="class_map='names'"):
+        make_runner(distill_cfg).train()
+    distill_cfg.model.logits.class_map = 'names'
+    runner = make_runner(distill_cfg)
+    runner.train()
+    found = runner.model.logits.class_map
+    assert found.student.tolist() == [1, 2]
+    assert found.teacher.tolist() == [2, 1]
+    values = runner.message_hub.log_scalars['train/loss_kd'].data[0]
+    assert (np.array(values) > 0).all()
+    # Names can also be given by hand.
+    save_teacher(config, tmp_path / 'nameless.pth', epoch=1)
+    distill_cfg.model.teacher.checkpoint = str(tmp_path / 'nameless.pth')
+    with pytest.raises(ValueError, match='classes=\\[...\\]'):
+        make_runner(distill_cfg).train()
+    distill_cfg.model.teacher.classes = names
+    make_runner(distill_cfg).train()

@@ -1,0 +1,24 @@
+# Backbone, neck and preprocessing of the COCO students with a dense head, for
+# configs whose own model says `model = _base_.mobilenet_v2`. As in the Faster
+# R-CNN student: frozen batch norm, all convolutions train.
+mobilenet_v2 = dict(
+    data_preprocessor=dict(
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(
+        _delete_=True,
+        type='MobileNetV2',
+        out_indices=(1, 2, 4, 6),
+        act_cfg=dict(type='ReLU6'),
+        norm_cfg=dict(type='BN', requires_grad=False),
+        norm_eval=True,
+        init_cfg=dict(
+            type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2'
+        ),
+    ),
+    neck=dict(in_channels=[24, 32, 96, 320]),
+)
+# MMDetection's MobileNetV2 also runs its last, unused 1280-channel layer.
+find_unused_parameters = True

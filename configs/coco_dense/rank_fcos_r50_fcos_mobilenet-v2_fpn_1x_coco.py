@@ -1,0 +1,4 @@
+_base_ = './kd_fcos_r50_fcos_mobilenet-v2_fpn_1x_coco.py'
+model = dict(
+    losses=[dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=1.0)]
+)
