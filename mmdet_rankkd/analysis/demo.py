@@ -268,11 +268,11 @@ def collect(run: Run) -> None:
         # MMEngine writes the metrics of a test beside its log.
         file = sorted(run.work_dir.glob('*/*.json'))[-1]
         test = json.loads(file.read_text())
-        run.result = {k: test[f'coco/{k}'] for k in METRICS}
+        # MMDetection logs no AP for a detector that found nothing at all.
+        run.result = {k: test.get(f'coco/{k}', 0.0) for k in METRICS}
         run.result['tau'] = 1.0
         return
     entries = read_scalars(run.work_dir)
-    # MMDetection logs no AP for a detector that found nothing at all.
     nothing = [(0.0, 0.0)]
     run.result = {
         k: (val_curve(entries, f'coco/{k}') or nothing)[-1][1] for k in METRICS

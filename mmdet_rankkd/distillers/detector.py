@@ -10,7 +10,7 @@ check_mmcv_ops()
 
 @MODELS.register_module()
 class DistillDetector(BaseDistiller):
-    """Distil a two-stage detector of MMDetection.
+    """Distil a detector of MMDetection.
 
     Example of a config::
 
@@ -26,8 +26,9 @@ class DistillDetector(BaseDistiller):
                 dict(type='mmdet_rankkd.KendallRankLoss'),
             ])
 
-    Arguments and rules are those of :class:`BaseDistiller`. Feature losses
-    see the levels of the neck.
+    Dense detectors have ``DenseLogits`` as their logit hook, detectors with
+    queries ``QueryLogits``. Arguments and rules are those of
+    :class:`BaseDistiller`. Feature losses see the levels of the neck.
     """
 
     FEATURES = dict(layer='neck', probe_size=128)

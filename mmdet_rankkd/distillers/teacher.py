@@ -1,5 +1,6 @@
 """The frozen teacher, kept out of the student's module tree."""
 
+import copy
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
@@ -44,7 +45,8 @@ def build_model(config: Config) -> nn.Module:
     if 'model' not in config:
         raise ValueError('the config has no "model"')
     scope = config.get('default_scope') or 'mmdet'
-    model = dict(config.model)
+    # Some detectors of MMDetection write to the config they are built of.
+    model = copy.deepcopy(dict(config.model))
     if 'data_preprocessor' in config:  # as MMEngine's Runner does
         model.setdefault('data_preprocessor', config.data_preprocessor)
     with DefaultScope.overwrite_default_scope(scope):

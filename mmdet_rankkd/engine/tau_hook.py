@@ -21,7 +21,8 @@ class TauHook(Hook):
     trains alone too, and is taken on images held out.
 
     Two-stage detectors score the ground-truth boxes; dense ones the ten
-    locations of each image where the teacher is surest.
+    locations of each image where the teacher is surest; with ``QueryLogits``
+    matched queries are compared.
 
     Args:
         teacher (dict): As for :class:`mmdet_rankkd.DistillDetector`.

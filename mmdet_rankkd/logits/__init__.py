@@ -3,6 +3,7 @@ from .cls import ClsLogits, ClsRecord
 from .dense import DenseLogits, DenseRecord
 from .layers import LayerFeatures
 from .pair import LogitPair
+from .query import QueryLogits, QueryRecord
 from .roi import RoILogits, RoIRecord
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     'DenseRecord',
     'LayerFeatures',
     'LogitPair',
+    'QueryLogits',
+    'QueryRecord',
     'RoILogits',
     'RoIRecord',
 ]

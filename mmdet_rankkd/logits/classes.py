@@ -122,6 +122,15 @@ class ClassMap:
             chosen.append(logits[:, index])
         return chosen[0], chosen[1]
 
+    def from_teacher(self, labels: Tensor) -> Tensor:
+        """The student's classes of the teacher's; -1 if not shared."""
+        assert self.student is not None and self.teacher is not None
+        student, teacher = (
+            x.to(labels.device) for x in (self.student, self.teacher)
+        )
+        same = labels[:, None] == teacher
+        return torch.where(same.any(1), student[same.float().argmax(1)], -1)
+
     def relabel(self, labels: Tensor) -> Tensor:
         """Labels as columns; -1 for classes that are not shared."""
         assert self.labels is not None

@@ -13,6 +13,7 @@ from mmdet.models.dense_heads import (
     RetinaSepBNHead,
     TOODHead,
 )
+from mmdet.models.detectors.base_detr import DetectionTransformer
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
@@ -51,8 +52,8 @@ class DenseLogits:
 
     For single-stage detectors whose ``bbox_head`` is one of RetinaNet, FCOS,
     ATSS, GFL and RTMDet or derived from it. Not for TOOD, whose head gives
-    probabilities, and not for detectors with queries (DETR, DINO and kin),
-    whose outputs have no fixed place to compare at.
+    probabilities; for detectors with queries (DETR, DINO and kin) there is
+    ``QueryLogits``.
 
     Args:
         locations (str): Which count. ``'all'`` alike; only the
@@ -89,21 +90,7 @@ class DenseLogits:
         """
         for role, model in (('student', student), ('teacher', teacher)):
             check_kind(role, model)
-        ours, theirs = student.bbox_head, teacher.bbox_head
-        if softmax(ours) != softmax(theirs):
-            kinds = ['softmax' if softmax(h) else 'sigmoid'
-                     for h in (ours, theirs)]  # fmt: skip
-            raise ValueError(
-                f'the student classifies by {kinds[0]} and the teacher by '
-                f'{kinds[1]}; their logits do not mean the same'
-            )
-        if self.class_map is None and ours.num_classes != theirs.num_classes:
-            raise ValueError(
-                f'the student has {ours.num_classes} classes and the teacher '
-                f'{theirs.num_classes}; logits can only be compared class by '
-                "class. Set class_map='names' on the logit hook to compare "
-                'the classes that they share.'
-            )
+        compare_heads(student, teacher, self.class_map)
         grids = [prior_grid(m.bbox_head) for m in (student, teacher)]
         if grids[0] != grids[1]:
             raise ValueError(
@@ -249,6 +236,28 @@ class DenseLogits:
         return self.class_map.columns(ours, theirs, background)
 
 
+def compare_heads(
+    student: Any, teacher: Any, class_map: Optional[ClassMap]
+) -> None:
+    """Raise ValueError unless two heads classify alike, the same classes."""
+    ours, theirs = student.bbox_head, teacher.bbox_head
+    if softmax(ours) != softmax(theirs):
+        kinds = [
+            'softmax' if softmax(h) else 'sigmoid' for h in (ours, theirs)
+        ]
+        raise ValueError(
+            f'the student classifies by {kinds[0]} and the teacher by '
+            f'{kinds[1]}; their logits do not mean the same'
+        )
+    if class_map is None and ours.num_classes != theirs.num_classes:
+        raise ValueError(
+            f'the student has {ours.num_classes} classes and the teacher '
+            f'{theirs.num_classes}; logits can only be compared class by '
+            "class. Set class_map='names' on the logit hook to compare the "
+            'classes that they share.'
+        )
+
+
 def check_kind(role: str, model: Any) -> None:
     """Raise TypeError unless the model has one of the known dense heads."""
     head = getattr(model, 'bbox_head', None)
@@ -262,11 +271,8 @@ def check_kind(role: str, model: Any) -> None:
     )
     if hasattr(model, 'roi_head'):
         text += ' For two-stage detectors there is RoILogits.'
-    elif 'DETR' in type(model).__name__ or 'DINO' in type(model).__name__:
-        text += (
-            ' Detectors with queries are not supported: the queries of two '
-            'networks are not about the same places.'
-        )
+    elif isinstance(model, DetectionTransformer):
+        text += ' For detectors with queries there is QueryLogits.'
     raise TypeError(text)
 
 

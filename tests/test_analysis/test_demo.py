@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmdet_rankkd.analysis import demo
 from mmdet_rankkd.analysis.scalars import read_scalars, train_curve, val_curve
@@ -35,7 +37,7 @@ def test_whole_demo_on_a_few_images(tmp_path, monkeypatch, capsys):
     make('data/digits', dict(train=16, val=6))
     monkeypatch.setattr(demo, 'make_digits', lambda root: None)
     report = demo.run_demo(
-        methods=['alone', 'kd', 'rank', 'kd+rank'],
+        methods=['alone', 'kd+rank'],
         options=['train_cfg.max_epochs=1'],
     )
     text = capsys.readouterr().out
@@ -56,11 +58,30 @@ def test_whole_demo_on_a_few_images(tmp_path, monkeypatch, capsys):
             0
         ]
     )
-    assert page.count('<details>') == 5
+    assert page.count('<details>') == 3
     # A second demo replaces the first, but no folder of somebody else.
-    (tmp_path / 'work_dirs/demo/kd_seed0/output.log').unlink()
+    (tmp_path / 'work_dirs/demo/alone_seed0/output.log').unlink()
     with pytest.raises(FileExistsError, match='not of an earlier demo'):
-        demo.run_demo(methods=['kd'])
+        demo.run_demo(methods=['alone'])
+
+
+def test_demo_of_a_dense_detector(tmp_path, monkeypatch, capsys):
+    """Its teacher is trained first, and used again the next time."""
+    monkeypatch.chdir(tmp_path)
+    digits.make_digits('data/digits', dict(train=16, val=6))
+    monkeypatch.setattr(demo, 'make_digits', lambda root: None)
+    options = ['train_cfg.max_epochs=1']
+    report = demo.run_demo(['kd'], detector='gfl', options=options)
+    assert report == Path('work_dirs/demo_gfl/report.html')
+    text = capsys.readouterr().out
+    assert 'a head is trained' in text and '31.99' not in text
+    page = report.read_text()
+    assert 'ResNet-50 GFL' in page and 'teacher is surest' in page
+    config = Config.fromfile('work_dirs/demo_gfl/configs/gfl_kd.py')
+    assert config.model.losses[0].type == 'mmdet_rankkd.BinaryKLDivLoss'
+    out = tmp_path / 'work_dirs/demo_gfl'
+    again = demo.ready_teacher('gfl', out, options)
+    assert again.is_file() and 'trained before' in capsys.readouterr().out
 
 
 def test_a_failing_run_is_reported(tmp_path):

@@ -169,7 +169,7 @@ def test_kinds_that_are_refused(retinas, project):
         DenseLogits().check(student, build(config.model))
     for name in ('detr/detr_r50_8xb2-150e', 'dino/dino-4scale_r50_8xb2-12e'):
         config = Config.fromstring(f"_base_ = 'mmdet::{name}_coco.py'", '.py')
-        with pytest.raises(TypeError, match='queries are not supported'):
+        with pytest.raises(TypeError, match='there is QueryLogits'):
             DenseLogits().check(student, build(config.model))
     other = detector('retinanet', **{'model.bbox_head.num_classes': 20})
     with pytest.raises(ValueError, match='80 classes and the teacher 20'):
