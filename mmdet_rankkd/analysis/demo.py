@@ -31,11 +31,17 @@ BINARY_KD = dict(
     type='mmdet_rankkd.BinaryKLDivLoss', temperature=1.0, loss_weight=1.0
 )
 RANK = dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)
-CTKD = dict(type='mmdet_rankkd.CTKDLoss')
-FITNET = dict(type='mmdet_rankkd.FitNetLoss', levels=(0, 1, 2, 3))
+CTKD = dict(type='mmdet_rankkd.CTKDLoss', length=28, by_epoch=False)
+FITNET = dict(
+    type='mmdet_rankkd.FitNetLoss', levels=(0, 1, 2, 3), loss_weight=1.0
+)
 FGFI = dict(type='mmdet_rankkd.FGFILoss', levels=(0, 1, 2, 3))
 REVIEWKD = dict(
-    type='mmdet_rankkd.ReviewKDLoss', first=0, pooled=False, max_mid=64
+    type='mmdet_rankkd.ReviewKDLoss',
+    first=0,
+    pooled=False,
+    max_mid=64,
+    loss_weight=2.0,
 )
 #: Name in the tables and losses of each method.
 METHODS: Dict[str, Any] = {
