@@ -18,6 +18,7 @@ from mmdet_rankkd.engine.checkpoint import (
     load_weights,
     read_checkpoint,
 )
+from mmdet_rankkd.logits import ClassMap
 
 
 def check_teacher(cfg: Config) -> Dict[str, Any]:
@@ -29,9 +30,13 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     Args:
         cfg (Config): A config with a ``model.teacher``.
 
+    With a ``class_map`` the teacher has other classes than the set, and no
+    metrics are taken.
+
     Returns:
         dict: ``weights`` found, ``unused`` entries of the checkpoint,
-        ``parameters``, and the metrics of the evaluator.
+        ``parameters``, and the metrics of the evaluator or, with a
+        ``class_map``, the shared classes.
 
     Raises:
         FileNotFoundError, ValueError: As in training, see :class:`Teacher`.
@@ -53,6 +58,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
         weights=f'all {len(model.state_dict())} found',
         unused=first_few(unused) if unused else 'none',
     )
+    distiller = cfg.model
     cfg = cfg.copy()
     cfg.model = teacher_cfg.model
     cfg.custom_hooks = []
@@ -68,9 +74,19 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
             ),
             with_kwargs=True,
         )
-    theirs = checkpoint_classes(checkpoint)
+    ours = runner.test_loop.dataloader.dataset.metainfo['classes']
+    theirs = teacher.classes or checkpoint_classes(checkpoint)
+    pairs = (distiller.get('logits') or {}).get('class_map')
+    if pairs is not None:
+        class_map = ClassMap(pairs)
+        class_map.match(ours, theirs)
+        facts['shared classes'] = ', '.join(class_map.names)
+        facts['AP'] = (
+            'not taken: its classes are not those of this set. Test it by its '
+            'own config.'
+        )
+        return facts
     if theirs is not None and teacher.check_classes:
-        dataset = runner.test_loop.dataloader.dataset
-        compare_classes(list(dataset.metainfo['classes']), list(theirs))
+        compare_classes(list(ours), list(theirs))
     facts.update(runner.test())
     return facts

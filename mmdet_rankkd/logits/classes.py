@@ -27,6 +27,7 @@ class ClassMap:
                 f"names to the teacher's, got {pairs!r}"
             )
         self.pairs = pairs
+        self.names: List[str] = []
         self.student: Optional[Tensor] = None
         self.teacher: Optional[Tensor] = None
         self.labels: Optional[Tensor] = None
@@ -85,6 +86,7 @@ class ClassMap:
                 f'teacher has {", ".join(theirs)}. Give class_map a dict of '
                 'names if they are spelled differently.'
             )
+        self.names = list(pairs)
         self.student = torch.tensor([ours.index(n) for n in pairs])
         self.teacher = torch.tensor([theirs.index(n) for n in pairs.values()])
         # A student's class to its column; one past the last is background.

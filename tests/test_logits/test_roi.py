@@ -4,6 +4,7 @@ import torch
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
+from mmdet_rankkd.analysis.check_teacher import check_teacher
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 
@@ -283,8 +284,7 @@ def test_class_map_by_the_names_of_set_and_checkpoint(
     project, distill_cfg, tmp_path
 ):
     """A teacher of other classes: refused without a map, used with one."""
-    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
-        distill_cfg[key] = None
+    distill_cfg.train_cfg.val_interval = 9
     text = (project / 'teacher.py').read_text()
     config = tmp_path / 'teacher.py'
     config.write_text(text.replace('num_classes=3', 'num_classes=4'))
@@ -305,6 +305,9 @@ def test_class_map_by_the_names_of_set_and_checkpoint(
     assert found.teacher.tolist() == [2, 1]
     values = runner.message_hub.log_scalars['train/loss_kd'].data[0]
     assert (np.array(values) > 0).all()
+    facts = check_teacher(distill_cfg)
+    assert facts['shared classes'] == 'nut, washer'
+    assert 'own config' in facts['AP']
     # Names can also be given by hand.
     save_teacher(config, tmp_path / 'nameless.pth', epoch=1)
     distill_cfg.model.teacher.checkpoint = str(tmp_path / 'nameless.pth')
