@@ -142,6 +142,17 @@ def write_coco_set(folder, count=6):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Modules that run whole programs take longest, so they start first."""
+    long = (
+        'test_coco_sample',
+        'test_user_project',
+        'test_demo',
+        'test_demo_cls',
+    )
+    items.sort(key=lambda item: item.path.stem not in long)
+
+
 @pytest.fixture(scope='module', autouse=True)
 def forget_other_runners():
     """Class names of the data of other modules' runners."""

@@ -149,12 +149,13 @@ class DenseLogits:
         theirs = list(head(tuple(features))[0])
         ours = flatten(record.logits, self._columns(head, record, theirs))
         target = flatten(theirs, head.cls_out_channels)
-        labels = torch.cat([x.reshape(-1) for x in record.labels])
-        if len(labels) != len(ours):
+        count = sum(x.numel() for x in record.labels)
+        if count != len(ours):
             raise RuntimeError(
-                f"the student's loss_cls saw {len(labels)} labels for "
-                f'{len(ours)} locations; DenseLogits needs one for each'
+                f"the student's loss_cls saw {count} labels for {len(ours)} "
+                'locations; DenseLogits needs one for each'
             )
+        labels = torch.cat([x.reshape(-1) for x in record.labels])
         return self._pair(ours, target, labels, softmax(head))
 
     def _columns(

@@ -211,7 +211,7 @@ def test_overrides_and_errors(tmp_path):
     for arguments, match in (
         (('cifar10', pair, 'kd'), 'no set of cells'),
         (('cifar100', 'vgg13_vgg9', 'kd'), "no pair 'vgg13_vgg9'"),
-        (('cifar100', pair, 'crd'), "no method 'crd'"),
+        (('cifar100', pair, 'rkd'), "no method 'rkd'"),
         (('cifar100', pair, 'kd+at'), r'\+rank'),
         (('cifar100', pair, 'rank+rank'), 'ranking weight'),
         (('cifar100', pair, 'kd', dict(DKDLoss=dict(k=1))), 'no DKDLoss'),

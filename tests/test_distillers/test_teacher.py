@@ -266,11 +266,14 @@ def test_teacher_of_a_kind_without_hook(distill_cfg):
     )
     message = first_step_error(distill_cfg, TypeError)
     assert 'teacher, a RetinaNet, has no roi_head' in message
+    distill_cfg.model.teacher.config = 'mmdet::htc/htc_r50_fpn_1x_coco.py'
+    message = first_step_error(distill_cfg, TypeError)
+    assert 'has a HybridTaskCascadeRoIHead' in message
     distill_cfg.model.teacher.config = (
         'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
     )
-    message = first_step_error(distill_cfg, TypeError)
-    assert 'has a CascadeRoIHead' in message
+    message = first_step_error(distill_cfg, ValueError)
+    assert '1 box heads and the teacher 3' in message
 
 
 def test_non_finite_weights(distill_cfg, project, tmp_path):

@@ -188,6 +188,20 @@ def test_the_head_is_left_as_it_was(retinas):
             pass
 
 
+def test_a_loss_that_sees_other_rows(retinas):
+    """Such as a head that classifies its positives alone."""
+    student, teacher = retinas
+    hook = DenseLogits()
+    data = student.data_preprocessor(raw_batch(), True)
+    with hook.record(student) as record:
+        student(**data, mode='loss')
+    features = teacher.extract_feat(data['inputs'])
+    for labels in (record.labels[:2], []):
+        record.labels = labels
+        with pytest.raises(RuntimeError, match='needs one for each'):
+            hook.replay(teacher, features, record)
+
+
 def test_held_out_rows_are_the_teachers_surest(retinas):
     student, teacher = (m.eval() for m in retinas)
     batch = raw_batch()
