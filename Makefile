@@ -47,6 +47,7 @@ bench: env       ## time and memory of loss, step and data (about 15 minutes)
 	@$(VENV)/bin/python -W ignore benchmarks/loss.py
 	@$(VENV)/bin/python -W ignore benchmarks/step.py
 	@$(VENV)/bin/python -W ignore benchmarks/data.py
+	@$(VENV)/bin/python -W ignore benchmarks/crd.py
 	@$(VENV)/bin/python benchmarks/plot.py
 
 lint: env        ## ruff and mypy

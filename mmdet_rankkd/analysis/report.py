@@ -190,7 +190,9 @@ def draw_boxes(
     axis.set_yticks([])
 
 
-def draw_detections(runs: Sequence[Any], count: int = 4) -> Any:
+def draw_detections(
+    runs: Sequence[Any], threshold: float, count: int = 4
+) -> Any:
     """The same validation images by every model, the truth at the left."""
     import json
 
@@ -225,7 +227,7 @@ def draw_detections(runs: Sequence[Any], count: int = 4) -> Any:
                 draw_boxes(axis, image, boxes, names)
             else:
                 found = detect(model, image)
-                found = found[found.scores > 0.3]
+                found = found[found.scores > threshold]
                 # Dense heads give several classes at one place.
                 _, keep = nms(found.bboxes, found.scores, iou_threshold=0.5)
                 texts = [
@@ -251,6 +253,8 @@ def write_report(
     from .demo import DETECTORS, paper_rows, verdict
 
     two_stage = detector == 'faster-rcnn'
+    # Scores of dense heads are lower.
+    threshold = 0.3 if two_stage else 0.15
     beside = f'<div>{to_table(paper_rows())}</div>' if two_stage else ''
     places = (
         'on the ground-truth boxes of the validation images'
@@ -269,7 +273,7 @@ def write_report(
     notes = '<br>'.join(html.escape(verdict(runs)).splitlines())
     curves = to_image(draw_curves(runs), path.with_name('curves.png'))
     detections = to_image(
-        draw_detections(runs), path.with_name('detections.png')
+        draw_detections(runs, threshold), path.with_name('detections.png')
     )
     path.write_text(f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <title>mmdet_rankkd demo</title><style>{STYLE}</style>
@@ -285,8 +289,8 @@ Kendall's coefficient between the class logits of student and teacher
 <p class="note">{notes}</p>
 <h2>Curves</h2>{curves}
 <h2>Detections on the same images</h2>
-<p class="note">Scores above 0.3; of overlapping boxes the surest. Dashed: a
-class that is not in the image.</p>{detections}
+<p class="note">Scores above {threshold}; of overlapping boxes the surest.
+Dashed: a class that is not in the image.</p>{detections}
 <h2>Configs</h2>{configs}</html>
 """)
     return path
