@@ -28,6 +28,7 @@ class ClassMap:
             )
         self.pairs = pairs
         self.names: List[str] = []
+        self.sizes = (0, 0)
         self.student: Optional[Tensor] = None
         self.teacher: Optional[Tensor] = None
         self.labels: Optional[Tensor] = None
@@ -48,17 +49,17 @@ class ClassMap:
             ValueError: If names are not known, not there, there twice, or
                 fewer than two classes are shared.
         """
-        for who, names, remedy in (
-            ('student', student, 'train through MMEngine\'s Runner, whose '
-             'data set has metainfo'),
-            ('teacher', teacher, 'its checkpoint has none; give them as '
-             'teacher=dict(..., classes=[...])'),
-        ):  # fmt: skip
-            if names is None:
-                raise ValueError(
-                    f"class_map needs the {who}'s class names: {remedy}"
-                )
-        assert student is not None and teacher is not None
+        if student is None:
+            raise ValueError(
+                "class_map needs the student's class names: train through "
+                "MMEngine's Runner, on a data set with metainfo"
+            )
+        if teacher is None:
+            raise ValueError(
+                "class_map needs the teacher's class names, which its "
+                'checkpoint does not have; give them as '
+                'teacher=dict(..., classes=[...])'
+            )
         ours, theirs = list(student), list(teacher)
         pairs = (
             {n: n for n in ours if n in theirs}
@@ -87,6 +88,7 @@ class ClassMap:
                 'names if they are spelled differently.'
             )
         self.names = list(pairs)
+        self.sizes = len(ours), len(theirs)
         self.student = torch.tensor([ours.index(n) for n in pairs])
         self.teacher = torch.tensor([theirs.index(n) for n in pairs.values()])
         # A student's class to its column; one past the last is background.
@@ -110,17 +112,26 @@ class ClassMap:
                 last column, (N, C + 1).
             teacher (Tensor): Likewise with its own number of classes.
             background (bool): Whether there is that column; it is kept.
+
+        Raises:
+            ValueError: If there are more or fewer classes than names.
         """
+        sides = (
+            ('student', student, self.student, self.sizes[0]),
+            ('teacher', teacher, self.teacher, self.sizes[1]),
+        )
         chosen: List[Tensor] = []
-        for logits, index in (
-            (student, self.student),
-            (teacher, self.teacher),
-        ):
+        for who, logits, index, size in sides:
             assert index is not None
+            if logits.shape[1] != size + int(background):
+                raise ValueError(
+                    f'the {who} has logits of '
+                    f'{logits.shape[1] - int(background)} classes, but '
+                    f'{size} class names'
+                )
             index = index.to(logits.device)
             if background:
-                index = torch.cat([index, index.new_tensor([-1])])
-                index = index % logits.shape[1]
+                index = torch.cat([index, index.new_tensor([size])])
             chosen.append(logits[:, index])
         return chosen[0], chosen[1]
 

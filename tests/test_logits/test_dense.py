@@ -262,3 +262,9 @@ def test_class_maps_that_cannot_be():
         ClassMap('names').match(both[0], None)
     with pytest.raises(ValueError, match="the student's class names"):
         ClassMap('names').match(None, both[1])
+    classes = ClassMap('names')
+    classes.match(*both)
+    logits = torch.zeros(2, 3)
+    assert classes.columns(logits, logits, False)[0].shape == (2, 2)
+    with pytest.raises(ValueError, match='teacher has logits of 2 classes'):
+        classes.columns(logits, logits[:, :2], False)
