@@ -319,7 +319,7 @@ def table_rows(runs: List[Run]) -> List[List[str]]:
                 f'{count_parameters(run.config):.2f}',
                 f'{run.cpu_minutes:.1f}'
                 if run.seed is not None
-                else 'shipped',
+                else '-',
             ]
         )
     return rows
