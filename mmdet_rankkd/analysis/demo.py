@@ -317,9 +317,7 @@ def table_rows(runs: List[Run]) -> List[List[str]]:
                 *(f'{100 * run.result[k]:.1f}' for k in METRICS),
                 f'{run.result["tau"]:.3f}' if run.seed is not None else '-',
                 f'{count_parameters(run.config):.2f}',
-                f'{run.cpu_minutes:.1f}'
-                if run.seed is not None
-                else '-',
+                f'{run.cpu_minutes:.1f}' if run.seed is not None else '-',
             ]
         )
     return rows
