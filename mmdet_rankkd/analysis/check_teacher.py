@@ -13,7 +13,6 @@ from mmdet_rankkd.distillers.teacher import (
     teacher_from,
 )
 from mmdet_rankkd.engine.checkpoint import (
-    checkpoint_classes,
     first_few,
     load_weights,
     read_checkpoint,
@@ -75,7 +74,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
             with_kwargs=True,
         )
     ours = runner.test_loop.dataloader.dataset.metainfo['classes']
-    theirs = teacher.classes or checkpoint_classes(checkpoint)
+    theirs = teacher.class_names(checkpoint)
     pairs = (distiller.get('logits') or {}).get('class_map')
     if pairs is not None:
         class_map = ClassMap(pairs)

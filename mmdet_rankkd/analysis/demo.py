@@ -74,6 +74,7 @@ class Run:
     work_dir: Path
     command: List[str]
     seed: Optional[int] = None  # None for the teacher's test
+    checkpoint: Optional[Path] = None  # of the teacher
     process: Optional[subprocess.Popen] = None
     cpu_minutes: float = 0.0
     result: Dict[str, Any] = field(default_factory=dict)
@@ -208,7 +209,7 @@ def plan(
         '--work-dir',
         str(work_dir),
     ]
-    runs = [Run('teacher', config, work_dir, command)]
+    runs = [Run('teacher', config, work_dir, command, None, checkpoint)]
     for seed in seeds:
         for method in methods:
             config = compose(detector, method, checkpoint, out / 'configs')

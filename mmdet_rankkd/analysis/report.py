@@ -127,9 +127,8 @@ def load_detector(run: Any) -> Any:
     from mmdet_rankkd.engine.checkpoint import load_weights, read_checkpoint
     from mmdet_rankkd.engine.export import student_config, student_weights
 
-    if run.seed is None:
-        path = Path(run.command[3])
-    else:
+    path = run.checkpoint
+    if path is None:
         path = Path((run.work_dir / 'last_checkpoint').read_text().strip())
     config = student_config(Config.fromfile(run.config))
     model = build_model(config)

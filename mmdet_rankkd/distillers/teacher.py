@@ -184,12 +184,18 @@ class Teacher:
                 level=30,
             )
 
+    def class_names(
+        self, checkpoint: Dict[str, Any]
+    ) -> Optional[Sequence[str]]:
+        """Names of the teacher's classes, where they are known."""
+        if self.classes is not None:
+            return self.classes
+        return checkpoint_classes(checkpoint)
+
     def _match_classes(
         self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
     ) -> None:
-        theirs, ours = self.classes, current_classes()
-        if theirs is None:
-            theirs = checkpoint_classes(checkpoint)
+        theirs, ours = self.class_names(checkpoint), current_classes()
         if class_map is not None:
             class_map.match(ours, theirs)
         elif theirs is not None and ours is not None and self.check_classes:

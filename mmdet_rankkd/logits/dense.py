@@ -14,13 +14,18 @@ from mmdet.models.dense_heads import (
     TOODHead,
 )
 from mmdet.models.detectors.base_detr import DetectionTransformer
-from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
 from .classes import ClassMap, ClassMapConfig
 from .pair import LogitPair
+from .shared import (
+    check_ran,
+    features_of,
+    mean_over_processes,
+    shared_columns,
+)
 
 HEADS = (RetinaHead, RetinaSepBNHead, FCOSHead, ATSSHead, GFLHead)
 LOCATIONS = ('all', 'positives', 'teacher')
@@ -124,11 +129,7 @@ class DenseLogits:
         finally:
             for handle in handles:
                 handle.remove()
-        if not record.logits:
-            raise RuntimeError(
-                f"the student's {type(head).__name__} did not run in a "
-                'training pass, so there are no logits to distil'
-            )
+        check_ran(record.logits, head)
 
     def replay(
         self, teacher: Any, features: Sequence[Tensor], record: DenseRecord
@@ -162,7 +163,7 @@ class DenseLogits:
         self, head: Any, record: DenseRecord, theirs: List[Tensor]
     ) -> int:
         """Columns of the student's logits, once the grids are compared."""
-        anchors = prior_counts(head)
+        anchors = head.prior_generator.num_base_priors
         columns = record.logits[0].shape[1] // anchors[0]
         grids = [
             [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
@@ -201,7 +202,7 @@ class DenseLogits:
             theirs,
             labels,
             weight,
-            reduce_mean(total).clamp(min=torch.finfo(total.dtype).eps),
+            mean_over_processes(total),
             watched=labels < classes,
         )
 
@@ -221,9 +222,8 @@ class DenseLogits:
         """
         rows = []
         for model in (student, teacher):
-            images = model.data_preprocessor(dict(inputs=data['inputs']))
             head = model.bbox_head
-            levels = head(model.extract_feat(images['inputs']))[0]
+            levels = head(features_of(model, data))[0]
             rows.append(flatten_images(levels, head.cls_out_channels))
         ours, theirs = rows
         background = softmax(teacher.bbox_head)
@@ -232,9 +232,7 @@ class DenseLogits:
         top = sure.view(theirs.shape[:2]).topk(count).indices
         image = torch.arange(len(theirs), device=top.device)[:, None]
         ours, theirs = (x[image, top].flatten(0, 1) for x in rows)
-        if self.class_map is None:
-            return ours, theirs
-        return self.class_map.columns(ours, theirs, background)
+        return shared_columns(self.class_map, ours, theirs, background)
 
 
 def compare_heads(
@@ -280,12 +278,6 @@ def check_kind(role: str, model: Any) -> None:
 def softmax(head: Any) -> bool:
     """Whether a dense head has a background column."""
     return head.cls_out_channels == head.num_classes + 1
-
-
-def prior_counts(head: Any) -> List[int]:
-    """Anchors or points at a location, for each level."""
-    counts = head.prior_generator.num_base_priors
-    return list(counts)
 
 
 def prior_grid(head: Any) -> List[Any]:

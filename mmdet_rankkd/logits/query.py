@@ -15,7 +15,6 @@ from mmdet.models.detectors import (
     GroundingDINO,
 )
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
-from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from mmdet_rankkd.registry import MODELS
 from .classes import ClassMap, ClassMapConfig
 from .dense import compare_heads, confidence, softmax
 from .pair import LogitPair
+from .shared import check_ran, mean_over_processes, shared_columns
 
 DETECTORS = (DETR, ConditionalDETR, DABDETR, DeformableDETR, DINO)
 OTHERS = (DDQDETR, GroundingDINO)
@@ -39,12 +39,14 @@ class QueryRecord:
             the image.
         samples (list): Data samples of the batch.
         assigner (HungarianAssigner): The student's.
+        denoising (int): How many queries, the first, are left out.
     """
 
     logits: Optional[Tensor] = None
     boxes: Optional[Tensor] = None
     samples: List[Any] = field(default_factory=list)
     assigner: Any = None
+    denoising: int = 0
 
 
 @MODELS.register_module()
@@ -114,17 +116,17 @@ class QueryLogits:
         head = student.bbox_head
         record = QueryRecord(assigner=head.assigner)
         loss = head.loss
-        noisy = [0]
 
         def note_inputs(*args: Any, **kwargs: Any) -> Any:
             record.samples = kwargs['batch_data_samples']
             meta = kwargs.get('dn_meta') or {}
-            noisy[0] = meta.get('num_denoising_queries', 0)
+            record.denoising = meta.get('num_denoising_queries', 0)
             return loss(*args, **kwargs)
 
         def note_outputs(module: Any, inputs: Any, output: Any) -> None:
-            logits, boxes = (x[-1][:, noisy[0] :] for x in output[:2])
-            record.logits, record.boxes = logits, boxes
+            record.logits, record.boxes = (
+                x[-1][:, record.denoising :] for x in output[:2]
+            )
 
         head.loss = note_inputs
         handle = head.register_forward_hook(note_outputs)
@@ -133,11 +135,7 @@ class QueryLogits:
         finally:
             handle.remove()
             del head.loss
-        if record.logits is None:
-            raise RuntimeError(
-                f"the student's {type(head).__name__} did not run in a "
-                'training pass, so there are no logits to distil'
-            )
+        check_ran(record.logits, head)
 
     def replay(
         self, teacher: Any, features: Sequence[Tensor], record: QueryRecord
@@ -150,26 +148,18 @@ class QueryLogits:
             record (QueryRecord): What the student did.
         """
         assert record.logits is not None and record.boxes is not None
-        with torch.no_grad():
-            logits, boxes = decode(teacher, features, record.samples)
         background = softmax(teacher.bbox_head)
         ours, theirs, labels = self._match(
             (record.logits, record.boxes),
-            (logits, boxes),
+            decode(teacher, features, record.samples),
             record.samples,
             background,
             record.assigner,
         )
         weight = confidence(theirs, background)
-        if self.class_map is not None:
-            ours, theirs = self.class_map.columns(ours, theirs, background)
-        total = reduce_mean(weight.sum())
+        ours, theirs = shared_columns(self.class_map, ours, theirs, background)
         return LogitPair(
-            ours,
-            theirs,
-            labels,
-            weight,
-            total.clamp(min=torch.finfo(total.dtype).eps),
+            ours, theirs, labels, weight, mean_over_processes(weight.sum())
         )
 
     def _match(
@@ -244,9 +234,7 @@ class QueryLogits:
             background,
             student.bbox_head.assigner,
         )
-        if self.class_map is None:
-            return ours, theirs
-        return self.class_map.columns(ours, theirs, background)
+        return shared_columns(self.class_map, ours, theirs, background)
 
 
 def decode(

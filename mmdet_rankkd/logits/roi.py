@@ -12,6 +12,7 @@ from mmdet_rankkd.registry import MODELS
 
 from .classes import ClassMap, ClassMapConfig
 from .pair import LogitPair
+from .shared import features_of, shared_columns
 
 
 @dataclass
@@ -195,8 +196,7 @@ class RoILogits:
             rois, logits = rois[keep], logits[keep]
             labels, weight = labels[keep], weight[keep]
         target = box_logits(teacher, features, rois, index)
-        if self.class_map is not None:
-            logits, target = self.class_map.columns(logits, target, True)
+        logits, target = shared_columns(self.class_map, logits, target, True)
         if not self.background:
             logits, target = logits[:, :-1], target[:, :-1]
         return logits, target, labels, weight
@@ -218,12 +218,9 @@ class RoILogits:
         rois = ground_truth_rois(data['data_samples'])
         logits = []
         for model in (student, teacher):
-            images = model.data_preprocessor(dict(inputs=data['inputs']))
-            features = model.extract_feat(images['inputs'])
+            features = features_of(model, data)
             logits.append(box_logits(model, features, rois, -1))
-        if self.class_map is None:
-            return logits[0], logits[1]
-        return self.class_map.columns(logits[0], logits[1], True)
+        return shared_columns(self.class_map, logits[0], logits[1], True)
 
 
 def _listen(
@@ -255,10 +252,9 @@ def box_logits(
 ) -> Tensor:
     """Class logits of boxes by one stage of a two-stage detector."""
     rois = rois.to(features[0])
-    heads = box_heads(model)
     if not isinstance(model.roi_head, CascadeRoIHead):
         return model.roi_head._bbox_forward(features, rois)['cls_score']
-    stage %= len(heads)
+    stage %= len(box_heads(model))
     return model.roi_head._bbox_forward(stage, features, rois)['cls_score']
 
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.logits import ClassMap, DenseLogits, RoILogits
-from mmdet_rankkd.logits import dense as dense_module
+from mmdet_rankkd.logits import ClassMap, DenseLogits, RoILogits, shared
 from mmdet_rankkd.logits.dense import confidence
 
 from ..conftest import ROOT, build, raw_batch
@@ -100,7 +99,7 @@ def test_divisor_is_the_mean_over_processes(retinas, monkeypatch):
     pair, *_ = one_pass(DenseLogits('positives'), *retinas)
     count = len(pair.student)
     # The other process has no positives at all.
-    monkeypatch.setattr(dense_module, 'reduce_mean', lambda x: x / 2)
+    monkeypatch.setattr(shared, 'reduce_mean', lambda x: x / 2)
     pair, *_ = one_pass(DenseLogits('positives'), *retinas)
     assert pair.avg_factor == count / 2
 

@@ -1,0 +1,41 @@
+"""What several logit hooks do alike."""
+
+from typing import Any, Optional, Tuple
+
+import torch
+from mmdet.utils import reduce_mean
+from torch import Tensor
+
+from .classes import ClassMap
+
+
+def check_ran(found: Any, head: Any) -> None:
+    """Raise RuntimeError if nothing was recorded of the student's head."""
+    if found is None or len(found) == 0:
+        raise RuntimeError(
+            f"the student's {type(head).__name__} did not run in a training "
+            'pass, so there are no logits to distil'
+        )
+
+
+def mean_over_processes(total: Tensor) -> Tensor:
+    """A sum of weights as the divisor of a mean: above 0 without rows."""
+    return reduce_mean(total).clamp(min=torch.finfo(total.dtype).eps)
+
+
+def features_of(model: Any, data: dict) -> Any:
+    """Features of a batch of raw images, on the model's own preprocessing."""
+    images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
+    return model.extract_feat(images)
+
+
+def shared_columns(
+    class_map: Optional[ClassMap],
+    student: Tensor,
+    teacher: Tensor,
+    background: bool,
+) -> Tuple[Tensor, Tensor]:
+    """Columns of the shared classes; all of them without a ``class_map``."""
+    if class_map is None:
+        return student, teacher
+    return class_map.columns(student, teacher, background)
