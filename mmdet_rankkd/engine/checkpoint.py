@@ -1,9 +1,11 @@
 """Reading checkpoints without executing what is pickled in them."""
 
 import importlib
+import importlib.util
 import os
 import pickle
-from typing import Any, Dict, List, Optional, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -60,13 +62,57 @@ def allow_mmengine_checkpoints() -> None:
         torch.serialization.add_safe_globals(safe_globals())
 
 
+def locate_file(
+    path: str, what: str, folder: Optional[Union[str, Path]] = None
+) -> str:
+    """Where a file is that a config names.
+
+    Args:
+        path (str): An absolute path; a relative one, which is looked for in
+            the current folder and then in that of the config;
+            ``package::path``, a file among the configs of an installed
+            package; or an address with ``://``, which is returned as it is.
+        what (str): How to name the file in the message.
+        folder (str, optional): Folder of the config, if it is known.
+
+    Raises:
+        FileNotFoundError: If there is no such file; the message names each
+            place that was looked in.
+    """
+    if '://' in path:
+        return path
+    if '::' in path:
+        package, name = path.split('::', 1)
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(
+                f'{what} {path!r}: there is no package {package!r}'
+            )
+        places = [Path(spec.origin).parent / '.mim/configs' / name]
+    else:
+        places = [Path.cwd() / path]
+        if folder is not None:
+            places.append(Path(folder).resolve() / path)
+    for place in places:
+        if place.is_file():
+            return str(place)
+    looked = ' and '.join(dict.fromkeys(str(p.parent) for p in places))
+    hint = ''
+    if folder is None and not os.path.isabs(path) and '::' not in path:
+        hint = '. Give an absolute path, or run from the folder it is in'
+    raise FileNotFoundError(
+        f'{what} {path!r} does not exist (looked in {looked}){hint}'
+    )
+
+
 def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
     """Read a checkpoint on to the CPU.
 
     Args:
-        path (str): File, or address beginning with http:// or https:// (the
-            download is kept in torch's hub cache). With ``trust``, whatever
-            MMEngine's ``CheckpointLoader`` takes.
+        path (str): File, ``package::path`` (see :func:`locate_file`), or
+            address beginning with http:// or https:// (the download is kept
+            in torch's hub cache). With ``trust``, whatever MMEngine's
+            ``CheckpointLoader`` takes.
         trust (bool): Also execute pickled code. Only for files whose origin
             you trust: they can do whatever you can.
 
@@ -78,10 +124,7 @@ def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
         ValueError: If the file needs pickled code, or holds no state dict.
     """
     remote = path.startswith(('http://', 'https://'))
-    if not remote and '://' not in path and not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'checkpoint {path!r} does not exist (looked in {os.getcwd()})'
-        )
+    path = locate_file(path, 'checkpoint')
     allow_mmengine_checkpoints()
     try:
         if trust:
