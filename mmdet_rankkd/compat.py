@@ -1,8 +1,9 @@
 """What it takes to live with several versions of the stack."""
 
 import importlib
+import inspect
 import warnings
-from typing import Dict, Tuple
+from typing import Any, Dict, Tuple
 
 from mmengine.config import utils as config_utils
 from mmengine.utils import digit_version
@@ -65,3 +66,22 @@ def check_mmcv_ops() -> None:
             '--no-build-isolation --no-cache-dir --force-reinstall --no-deps '
             'onedl-mmcv (or mmcv).'
         ) from error
+
+
+def building_runner() -> Any:
+    """The Runner of MMEngine that is being built by a caller, or None.
+
+    MMEngine tells a model neither where its config is nor whether a
+    checkpoint is loaded to resume, and calls nothing of a model at that time;
+    so that the Runner is looked for among the callers of the constructor.
+    """
+    from mmengine.runner import Runner
+    from mmengine.runner._flexible_runner import FlexibleRunner
+
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get('self')
+        if isinstance(owner, (Runner, FlexibleRunner)):
+            return owner
+        frame = frame.f_back
+    return None

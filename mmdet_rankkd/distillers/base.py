@@ -1,23 +1,36 @@
 """What distillers of detectors and of classifiers share."""
 
+import logging
 from contextlib import nullcontext
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
 from mmdet_rankkd.logits.masks import imitation_masks
-from mmdet_rankkd.losses import (
-    DistillLoss,
-    FeatureLoss,
-    LogitLoss,
-    kendall_tau,
-)
+from mmdet_rankkd.losses import FeatureLoss, LogitLoss, kendall_tau
 from mmdet_rankkd.registry import MODELS
 
+from .build import (
+    DELETE,
+    build_losses,
+    build_part,
+    build_student,
+    own_random_numbers,
+)
 from .teacher import Teacher, teacher_from
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
@@ -96,6 +109,12 @@ class BaseDistiller(BaseModel):
         features (dict, optional): Arguments of ``LayerFeatures``, the hook of
             the feature losses, if there are any. For these, the teacher's
             config is read when the model is built, to learn its shapes.
+        **unknown (Any): Nothing; what is here is an error.
+
+    Raises:
+        KeyError: If a type is not known.
+        TypeError: If an argument is not known or of a wrong type.
+        ValueError: If a setting is out of its range.
     """
 
     #: Hook of feature losses, unless the config has one.
@@ -111,13 +130,14 @@ class BaseDistiller(BaseModel):
         init_cfg: Optional[dict] = None,
         data_preprocessor: Optional[dict] = None,
         features: Optional[dict] = None,
+        **unknown: Any,
     ) -> None:
-        model: Any = student
-        if isinstance(student, dict):
-            if data_preprocessor is not None:
-                student = dict(student)
-                student.setdefault('data_preprocessor', data_preprocessor)
-            model = MODELS.build(student)
+        if unknown:
+            raise TypeError(
+                f'{type(self).__name__} has no argument '
+                f'{", ".join(map(repr, unknown))}. {DELETE}'
+            )
+        model: Any = build_student(student, data_preprocessor)
         super().__init__(
             DistillDataPreprocessor(
                 model.data_preprocessor, self._teacher_inputs
@@ -126,14 +146,15 @@ class BaseDistiller(BaseModel):
         )
         self.student: Any = model
         self.teacher = teacher_from(teacher)
-        self.logits = (
-            MODELS.build(logits) if isinstance(logits, dict) else logits
-        )
+        self.logits = build_part(logits, 'logits')
         self.losses = build_losses(losses)
         self.features: Any = None
         if any(isinstance(x, FeatureLoss) for x in self.losses.values()):
-            self._build_features(features or dict(self.FEATURES))
+            with own_random_numbers():
+                self._build_features(features or dict(self.FEATURES))
         self.log_tau = log_tau
+        self._resumes = bool(getattr(building_runner(), '_resume', False))
+        self._teacher_is_ready = False
         self._register_state_dict_hook(_to_student_keys)
 
     def _build_features(self, features: dict) -> None:
@@ -150,10 +171,78 @@ class BaseDistiller(BaseModel):
         """Look up on the student what the distiller does not have."""
         return _own_or_students(self, super().__getattr__, name)
 
+    def named_parameters(
+        self, prefix: str = '', *args: Any, **kwargs: Any
+    ) -> Iterator[Tuple[str, nn.Parameter]]:
+        """Parameters by the names that they have in a checkpoint.
+
+        Those of the plain student come first, in its order: constructors of
+        optimizers tell layers by how a name begins.
+        """
+        start = prefix + '.' if prefix else ''
+        for name, parameter in super().named_parameters('', *args, **kwargs):
+            yield start + _checkpoint_name(name), parameter
+
+    def init_weights(self) -> None:
+        """Initialise the student; build, check and describe the teacher.
+
+        MMEngine's Runner calls this once, before the first step.
+        """
+        super().init_weights()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Build and check the teacher, and say what will be distilled.
+
+        Raises:
+            FileNotFoundError: If config or checkpoint are not there.
+            TypeError: If student and teacher are of kinds that cannot be
+                compared.
+            ValueError: If the teacher does not fit its checkpoint, the
+                student or the classes of the training set.
+        """
+        if not self.losses:
+            print_log(
+                'distillation: all losses have weight 0, so the student '
+                'trains alone',
+                'current',
+                logging.WARNING,
+            )
+            return
+        self._build_teacher()
+        columns = self.logits.columns(self.student)
+        losses: Any = self.losses
+        for loss in losses.values():
+            loss.check(columns, self.logits.sigmoid(self.student))
+        if self.log_tau and columns is not None and columns < 2:
+            print_log(
+                'kendall_tau is not logged: one column has no order',
+                'current',
+                logging.WARNING,
+            )
+        print_log('\n'.join(self.describe()), 'current')
+
+    def describe(self) -> List[str]:
+        """Teacher, rows and losses in a few lines, once all is built."""
+        lines = [
+            f'distillation: {type(self.teacher.model).__name__} teaches '
+            f'{type(self.student).__name__}',
+            *(f'  {line}' for line in self.teacher.describe()),
+            f'  rows: {self.logits.describe()}',
+        ]
+        for name, loss in self.losses.items():
+            when = f', {loss.schedule}' if loss.schedule else ''
+            lines.append(
+                f'  {name}: {type(loss).__name__}, weight '
+                f'{loss.loss_weight:g}{when}'
+            )
+        return lines
+
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any
     ) -> None:
         """Take the student's keys; the reverse of :func:`_to_student_keys`."""
+        self._compare_learned(state_dict, prefix)
         for key in [k for k in state_dict if k.startswith(prefix)]:
             name = key[len(prefix) :]
             if name.startswith(DISTILLER_PREFIX):
@@ -162,6 +251,43 @@ class BaseDistiller(BaseModel):
                 name = 'student.' + name
             state_dict[prefix + name] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _compare_learned(
+        self, state_dict: Dict[str, Any], prefix: str
+    ) -> None:
+        """Compare what losses have learned with what a checkpoint has.
+
+        Raises:
+            ValueError: If they differ and the checkpoint is resumed: its
+                optimizer is of other parameters then.
+        """
+        start = prefix + DISTILLER_PREFIX
+        keys = [k[len(start) :] for k in state_dict if k.startswith(start)]
+        saved = {k.split('.')[0] for k in keys}
+        learned = {n for n, x in self.losses.items() if x.state_dict()}
+        problems = []
+        if saved - learned:
+            names = ', '.join(sorted(saved - learned))
+            problems.append(
+                f'the checkpoint holds what {names} learned, which is not in '
+                'losses'
+            )
+        if learned - saved:
+            names = ', '.join(sorted(learned - saved))
+            problems.append(f'it holds nothing of {names}, which learns')
+        if not problems or not any(k.startswith(prefix) for k in state_dict):
+            return
+        if self._resumes:
+            raise ValueError(
+                '; '.join(problems) + '. Resume with the losses that the '
+                'training began with; or start anew from its weights, with '
+                'load_from and without resume.'
+            )
+        if saved - learned:
+            print_log(problems[0] + ': ignored', 'current', logging.WARNING)
+        for key in keys:
+            if key.split('.')[0] not in learned:
+                del state_dict[start + key]
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
         """``to``, ``cuda``, ``half``, ...: the teacher follows."""
@@ -190,11 +316,12 @@ class BaseDistiller(BaseModel):
         return self.teacher.preprocess(data, self.student.data_preprocessor)
 
     def _build_teacher(self) -> nn.Module:
-        is_new = self.teacher.model is None
         model = self.teacher.build(self.student, self.logits)
-        for loss in self.losses.values() if is_new else ():
-            if isinstance(loss, FeatureLoss):
-                loss.teacher_is_ready(model)
+        if not self._teacher_is_ready:
+            for loss in self.losses.values():
+                if isinstance(loss, FeatureLoss):
+                    loss.teacher_is_ready(model)
+            self._teacher_is_ready = True
         return model
 
     def forward(
@@ -231,7 +358,7 @@ class BaseDistiller(BaseModel):
                     result[name] = result[name] + more[name]
             if pair is not None:
                 pair.strong = (other.student, other.teacher)
-        return result if pair is None else self.add_losses(result, pair)
+        return self.add_losses(result, pair)
 
     def _pass(
         self,
@@ -292,7 +419,11 @@ class BaseDistiller(BaseModel):
         return self.features.record(model, role)
 
     def add_losses(self, result: Losses, pair: Any) -> Losses:
-        """Add the distillation losses of a ``LogitPair``, and tau."""
+        """Add the distillation losses of a ``LogitPair``, and tau.
+
+        Losses that are off now and learn something are there as zero; see
+        :meth:`DistillLoss.idle`. Without a pair, all are off.
+        """
         for name, loss in self.active_losses().items():
             if name in result:
                 raise ValueError(
@@ -304,7 +435,13 @@ class BaseDistiller(BaseModel):
                 result[name] = loss(*pair.features, **extras)
             else:
                 result[name] = loss_of_pair(loss, pair)
-        if self.log_tau:
+        losses: Any = self.losses
+        for name, loss in losses.items():
+            if name not in result:
+                idle = loss.idle()
+                if idle is not None:
+                    result[name] = idle
+        if self.log_tau and pair is not None and pair.student.shape[1] > 1:
             rows = (pair.student, pair.teacher)
             if pair.watched is not None:
                 rows = tuple(x[pair.watched] for x in rows)
@@ -338,38 +475,23 @@ def loss_of_pair(loss: LogitLoss, pair: Any) -> Tensor:
     return loss(*weak, **rows) + loss(*pair.strong, **rows)
 
 
-def build_losses(configs: List[Union[dict, nn.Module]]) -> nn.ModuleDict:
-    """Build losses and key them by their name in the log.
-
-    Raises:
-        TypeError: If one is not a :class:`DistillLoss`.
-        ValueError: If two have the same name.
-    """
-    losses: Dict[str, nn.Module] = {}
-    for config in configs:
-        loss = MODELS.build(config) if isinstance(config, dict) else config
-        if not isinstance(loss, DistillLoss):
-            raise TypeError(
-                'losses must be derived from mmdet_rankkd.losses.DistillLoss; '
-                f'{type(loss).__name__} is not'
-            )
-        if loss.loss_name in losses:
-            raise ValueError(
-                f'two losses are named {loss.loss_name!r}; set loss_name on '
-                'one of them'
-            )
-        losses[loss.loss_name] = loss
-    return nn.ModuleDict(losses)
+def _checkpoint_name(name: str) -> str:
+    """``student.x`` is ``x`` in a checkpoint, ``losses.x`` ``distiller.x``."""
+    part, _, rest = name.partition('.')
+    if part == 'student':
+        return rest
+    return DISTILLER_PREFIX + rest if part == 'losses' else name
 
 
 def _to_student_keys(
     module: nn.Module, state_dict: Dict[str, Any], prefix: str, _: Any
 ) -> None:
-    """State dict hook: `student.x` becomes `x`, `losses.x` `distiller.x`."""
+    """State dict hook: entries by :func:`_checkpoint_name`.
+
+    Only of student and losses: the data preprocessor's are the student's.
+    """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         value = state_dict.pop(key)
-        part, _, name = key[len(prefix) :].partition('.')
-        if part == 'student':
-            state_dict[prefix + name] = value
-        elif part == 'losses':
-            state_dict[prefix + DISTILLER_PREFIX + name] = value
+        name = key[len(prefix) :]
+        if name.split('.')[0] in ('student', 'losses'):
+            state_dict[prefix + _checkpoint_name(name)] = value

@@ -1,7 +1,9 @@
 """The frozen teacher, kept out of the student's module tree."""
 
 import copy
+import logging
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import torch
@@ -13,13 +15,17 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
+from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.engine.checkpoint import (
     checkpoint_classes,
     first_few,
     load_weights,
+    locate_file,
     read_checkpoint,
 )
 from mmdet_rankkd.logits.classes import ClassMap
+
+from .build import check_arguments, own_random_numbers
 
 DTYPES = {
     'bf16': torch.bfloat16,
@@ -29,15 +35,32 @@ DTYPES = {
 }
 
 
-def load_config(config: Union[str, dict, Config]) -> Config:
-    """Read a config given as a file, a ``package::path`` or a dict."""
+def config_folder() -> Optional[Path]:
+    """Folder of the config that MMEngine's Runner is being built of."""
+    runner = building_runner()
+    name = None if runner is None else runner.cfg.filename
+    return None if name is None else Path(name).resolve().parent
+
+
+def load_config(
+    config: Union[str, dict, Config], folder: Optional[Path] = None
+) -> Config:
+    """Read a config given as a file, a ``package::path`` or a dict.
+
+    Args:
+        config (str or dict): What to read.
+        folder (Path, optional): Where else a relative path is looked for.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
     if isinstance(config, Config):
         return config
     if isinstance(config, dict):
         return Config(dict(config))
     if '::' in config:
         return Config.fromstring(f'_base_ = {config!r}', '.py')
-    return Config.fromfile(config)
+    return Config.fromfile(locate_file(config, 'teacher config', folder))
 
 
 def build_model(config: Config) -> nn.Module:
@@ -79,7 +102,9 @@ class Teacher:
     Args:
         config (str or dict): File, ``package::path`` or config with the
             teacher's ``model``.
-        checkpoint (str): File or http(s) address of its weights.
+        checkpoint (str): File, ``package::path`` or http(s) address of its
+            weights. Relative paths of both are looked for in the current
+            folder, then in that of the config that is trained.
         dtype (str, optional): ``'bf16'`` or ``'fp16'``: autocast of its
             backbone and neck. Its heads stay in float32, since boxes rounded
             to half precision are other boxes. By default, backbone and neck
@@ -123,6 +148,9 @@ class Teacher:
         self.input_size = input_size
         self.model: Any = None
         self.shares_inputs = False
+        #: Folder of the config that is trained, where it is known.
+        self.folder = config_folder()
+        self._facts: List[str] = []
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
@@ -143,16 +171,18 @@ class Teacher:
                 finite, or if the class names differ.
         """
         if self.model is None:
-            checkpoint = read_checkpoint(
-                self.checkpoint, self.trust_checkpoint
-            )
+            checkpoint = self.read_checkpoint()
             # The teacher's initial weights must not move the random numbers
             # of the training.
-            with torch.random.fork_rng():
-                model: Any = build_model(load_config(self.config))
+            with own_random_numbers():
+                model: Any = build_model(self.read_config())
             hook.check(student, model)
-            self._load(model, checkpoint)
-            self._match_classes(checkpoint, getattr(hook, 'class_map', None))
+            self._facts = [
+                self._load(model, checkpoint),
+                self._match_classes(
+                    checkpoint, getattr(hook, 'class_map', None)
+                ),
+            ]
             self.model = model.eval().requires_grad_(False)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
@@ -163,17 +193,32 @@ class Teacher:
             self.follow(student)
         return self.model
 
+    def read_config(self) -> Config:
+        """Its config; see :func:`load_config`."""
+        return load_config(self.config, self.folder)
+
+    def read_checkpoint(self) -> Dict[str, Any]:
+        """Its checkpoint; see :func:`read_checkpoint`."""
+        path = locate_file(self.checkpoint, 'teacher checkpoint', self.folder)
+        return read_checkpoint(path, self.trust_checkpoint)
+
+    def describe(self) -> List[str]:
+        """Where it is from and what was compared, in three lines."""
+        config = self.config if isinstance(self.config, str) else 'a dict'
+        return [f'teacher: {config}, {self.checkpoint}', *self._facts]
+
     def probe(self, features: Any) -> Any:
         """Features of a blank image by a teacher of random weights.
 
         Args:
             features (LayerFeatures): The feature hook.
         """
-        with torch.random.fork_rng():
-            model = build_model(load_config(self.config))
+        with own_random_numbers():
+            model = build_model(self.read_config())
         return features.probe(model, 'teacher', self.input_size)
 
-    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> None:
+    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> str:
+        """Load all weights; return how many there were."""
         what = f'teacher checkpoint {self.checkpoint!r}'
         unused = load_weights(model, checkpoint['state_dict'], what)
         if unused:
@@ -181,8 +226,10 @@ class Teacher:
                 f'{what}: {len(unused)} entries have no place in the '
                 f'teacher and are ignored (first: {first_few(unused)})',
                 'current',
-                level=30,
+                level=logging.WARNING,
             )
+        count = len(model.state_dict())
+        return f'weights: all {count} found, {len(unused)} unused in the file'
 
     def class_names(
         self, checkpoint: Dict[str, Any]
@@ -194,12 +241,26 @@ class Teacher:
 
     def _match_classes(
         self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
-    ) -> None:
-        theirs, ours = self.class_names(checkpoint), current_classes()
+    ) -> str:
+        """Compare the class names; return what could be said of them."""
+        teacher, student = self.class_names(checkpoint), current_classes()
         if class_map is not None:
-            class_map.match(ours, theirs)
-        elif theirs is not None and ours is not None and self.check_classes:
-            compare_classes(list(ours), list(theirs))
+            class_map.match(student, teacher)
+            return f'classes: {class_map.count} are shared and compared'
+        if not self.check_classes:
+            return 'classes: names not compared, as check_classes=False says'
+        if teacher is not None and student is not None:
+            compare_classes(list(student), list(teacher))
+            return f'classes: {len(student)} names, the same in both'
+        lacking = (
+            "the training set's are not known"
+            if teacher is not None
+            else 'its checkpoint has none; name them with '
+            'teacher=dict(..., classes=[...])'
+        )
+        fact = f"classes: the teacher's names NOT compared: {lacking}"
+        print_log(fact, 'current', level=logging.WARNING)
+        return fact
 
     def follow(self, student: nn.Module) -> None:
         """Move to the device and floating point dtype of the student."""
@@ -336,6 +397,7 @@ def teacher_from(config: Union[dict, ConfigDict, Teacher]) -> Teacher:
             f'teacher must be dict(config=..., checkpoint=...), got {config!r}'
         )
     try:
-        return Teacher(**config)
+        check_arguments(Teacher, config, 'teacher')
     except TypeError as error:
-        raise ValueError(f'teacher: {error}') from error
+        raise ValueError(str(error)) from error
+    return Teacher(**config)

@@ -77,6 +77,18 @@ class ClsLogits:
                 'logits can only be compared class by class'
             )
 
+    def columns(self, student: Any) -> Optional[int]:
+        """How many columns are compared, if the head tells."""
+        return getattr(student.head, 'num_classes', None)
+
+    def sigmoid(self, student: Any) -> Optional[bool]:
+        """Whether the heads take each column by itself; not known here."""
+        return None
+
+    def describe(self) -> str:
+        """Which rows and columns count, for the log."""
+        return f'ClsLogits, one of each image, of the layer {self.layer!r}'
+
     @contextmanager
     def record(self, student: Any) -> Iterator[ClsRecord]:
         """Record the one training pass of the student inside the context."""

@@ -100,6 +100,28 @@ class RoILogits:
                         'num_classes + 1 columns, background last'
                     )
 
+    def columns(self, student: Any) -> int:
+        """How many columns are compared."""
+        head = box_heads(student)[0]
+        count = head.num_classes
+        if self.class_map is not None and self.class_map.student is not None:
+            count = self.class_map.count
+        return count + int(self.background)
+
+    def sigmoid(self, student: Any) -> bool:
+        """Whether the heads take each column by itself."""
+        loss = box_heads(student)[0].loss_cls
+        return getattr(loss, 'use_sigmoid', False)
+
+    def describe(self) -> str:
+        """Which rows and columns count, for the log."""
+        rows = 'those on objects' if self.positives_only else 'all'
+        rest = 'with' if self.background else 'without'
+        return (
+            f"RoILogits, the student's sampled boxes, {rows}, {rest} the "
+            'background column'
+        )
+
     @staticmethod
     def check_kind(role: str, model: Any) -> None:
         """Raise TypeError unless the model has a RoI head of a known kind."""

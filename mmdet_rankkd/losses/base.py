@@ -1,9 +1,13 @@
 """What the losses share: checks, dtype, reduction, schedule, module shells."""
 
+import logging
 import math
-from typing import Any, Optional, Tuple
+import numbers
+from difflib import get_close_matches
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -108,6 +112,11 @@ def check_labels(labels: Optional[Tensor], logits: Tensor, who: str) -> Tensor:
     return labels
 
 
+def is_number(value: object) -> bool:
+    """Whether a setting is a number, and not a truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 class Schedule:
     """Factor on a loss over the training.
 
@@ -131,6 +140,12 @@ class Schedule:
         warmup: int = 0,
         by_epoch: bool = True,
     ) -> None:
+        settings = dict(begin=begin, end=end, warmup=warmup)
+        for name, value in settings.items():
+            if value is not None and not is_number(value):
+                raise TypeError(
+                    f'{name} of a schedule must be a number, got {value!r}'
+                )
         if begin < 0 or warmup < 0 or (end is not None and end <= begin):
             raise ValueError(
                 'a schedule needs 0 <= begin < end and warmup >= 0, got '
@@ -141,6 +156,13 @@ class Schedule:
         self.warmup = warmup
         self.by_epoch = by_epoch
 
+    def __str__(self) -> str:
+        unit = 'epoch' if self.by_epoch else 'iteration'
+        text = f'from {unit} {self.begin} on'
+        if self.end < math.inf:
+            text += f', off again from {unit} {self.end}'
+        return text + (f', warm-up of {self.warmup}' if self.warmup else '')
+
     def factor(self, epoch: int, iteration: int) -> float:
         """Factor at this epoch and iteration, both from 0."""
         now = epoch if self.by_epoch else iteration
@@ -149,19 +171,44 @@ class Schedule:
         return min(1.0, (now - self.begin + 1) / max(self.warmup, 1))
 
 
+def build_schedule(schedule: dict) -> Schedule:
+    """Build a :class:`Schedule` of its arguments.
+
+    Raises:
+        TypeError: If it has no such argument; the message names those it has.
+    """
+    known = ('begin', 'end', 'warmup', 'by_epoch')
+    for name in schedule:
+        if name not in known:
+            raise TypeError(
+                f'a schedule has no argument {name!r}'
+                f'{did_you_mean(name, known)}; it has {", ".join(known)}'
+            )
+    return Schedule(**schedule)
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The nearest of the known names in brackets, or nothing."""
+    near = get_close_matches(name, known, 1)
+    return f' (did you mean {near[0]!r}?)' if near else ''
+
+
 class DistillLoss(nn.Module):
     """What all registered losses share: weight, name and schedule.
 
     Args:
-        loss_weight (float): Factor on the result. At 0 the distillers do not
-            evaluate the loss, and with no loss left, nor the teacher.
+        loss_weight (float): Factor on the result, at least 0. A loss of
+            weight 0 is left out by the distillers, and with no loss left, so
+            is the teacher.
         loss_name (str, optional): Name in the log. Must contain ``loss``, or
             MMEngine would not back-propagate it. Defaults to the class's.
         schedule (dict, optional): Arguments of :class:`Schedule`, a factor
             on ``loss_weight`` that rises or ends in the course of training.
 
     Raises:
-        ValueError: If the name has no ``loss`` in it.
+        TypeError: If the weight is not a number, or the schedule no dict.
+        ValueError: If the name has no ``loss`` in it, or the weight is
+            negative or not finite.
     """
 
     loss_name = 'loss_distill'
@@ -180,9 +227,45 @@ class DistillLoss(nn.Module):
                     'only back-propagates what is named so'
                 )
             self.loss_name = loss_name
+        who = type(self).__name__
+        if not is_number(loss_weight):
+            raise TypeError(
+                f'loss_weight of {who} must be a number, got {loss_weight!r}'
+            )
+        if not 0 <= loss_weight < math.inf:
+            raise ValueError(
+                f'loss_weight of {who} must be finite and at least 0, got '
+                f'{loss_weight}'
+            )
+        if schedule is not None and not isinstance(schedule, dict):
+            raise TypeError(
+                f'schedule of {who} must be a dict of begin, end, warmup and '
+                f'by_epoch, got {schedule!r}'
+            )
         self.loss_weight = loss_weight
-        self.schedule = Schedule(**schedule) if schedule else None
+        self.schedule = build_schedule(schedule) if schedule else None
         self.factor = 1.0
+
+    def check(self, columns: Optional[int], sigmoid: Optional[bool]) -> None:
+        """Say before training what will not do, in one line each.
+
+        Called once, when student and teacher are built.
+
+        Args:
+            columns (int, optional): Columns of the logits that are compared;
+                None where that is not known.
+            sigmoid (bool, optional): Whether the heads take each column by
+                itself (sigmoid) and not all together (softmax).
+        """
+
+    def idle(self) -> Optional[Tensor]:
+        """Zero times what the loss learns, or None if it learns nothing.
+
+        Added while the loss is off, so that no parameter is ever without a
+        gradient: DistributedDataParallel waits for each of them.
+        """
+        learned = [p.sum() for p in self.parameters() if p.requires_grad]
+        return 0 * torch.stack(learned).sum() if learned else None
 
     def set_progress(self, epoch: int, iteration: int) -> None:
         """Tell the loss how far the training is, both counted from 0."""
@@ -217,6 +300,9 @@ class LogitLoss(DistillLoss):
 
     #: Whether it takes both views in one call, the second as ``strong``.
     joins_views = False
+    #: Whether it is for heads that take each column by itself (sigmoid) or
+    #: all together (softmax); None for both.
+    sigmoid: Optional[bool] = False
 
     def __init__(
         self, reduction: str = 'mean', view: str = 'weak', **kwargs: Any
@@ -230,6 +316,25 @@ class LogitLoss(DistillLoss):
             raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
         self.reduction = reduction
         self.view = view
+
+    def check(self, columns: Optional[int], sigmoid: Optional[bool]) -> None:
+        """Warn of logits of another kind than the loss is for."""
+        if None in (sigmoid, self.sigmoid) or sigmoid == self.sigmoid:
+            return
+        kinds = ('softmax', 'sigmoid')
+        print_log(
+            f'{type(self).__name__} is for heads that use the '
+            f'{kinds[bool(self.sigmoid)]}, but these use the '
+            f'{kinds[bool(sigmoid)]}, so that it compares distributions which '
+            'the detectors do not predict. '
+            + (
+                'BinaryKLDivLoss is the form of KD for them.'
+                if sigmoid
+                else 'KLDivLoss is the form of KD for them.'
+            ),
+            'current',
+            logging.WARNING,
+        )
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]

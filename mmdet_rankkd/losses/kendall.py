@@ -1,10 +1,12 @@
 """Kendall's tau: the ranking loss of the paper and the exact coefficient."""
 
+import logging
 import math
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
@@ -396,6 +398,7 @@ class KendallRankLoss(LogitLoss):
     """
 
     loss_name = 'loss_rank'
+    sigmoid = None
 
     def __init__(
         self,
@@ -422,6 +425,24 @@ class KendallRankLoss(LogitLoss):
             channels=channels,
             percent=percent,
             backend=backend,
+        )
+
+    def check(self, columns: Optional[int], sigmoid: Optional[bool]) -> None:
+        """Warn of logits that have next to no order to learn."""
+        if columns is None or columns > 2:
+            return
+        text = (
+            'have one column, which has no order: the ranking loss is zero'
+            if columns < 2
+            else 'have two columns, one pair to order: the ranking loss tells '
+            'the student little more than which of them is higher'
+        )
+        print_log(
+            f'the logits that are compared {text}. It is for several '
+            'classes; for a one-class detector take KLDivLoss, '
+            'BinaryKLDivLoss or a feature loss.',
+            'current',
+            logging.WARNING,
         )
 
     def rows(

@@ -141,6 +141,7 @@ class BinaryKLDivLoss(LogitLoss):
     """
 
     loss_name = 'loss_binary_kd'
+    sigmoid = True
 
     def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -126,10 +126,16 @@ class DistilledHead(LinearHead):
     def loss(
         self, feats: Sequence[Tensor], data_samples: Sequence[Any]
     ) -> Dict[str, Tensor]:
-        """Losses of the class token; the other layer runs for the hook."""
+        """Losses of the class token; the other layer runs for the hook.
+
+        It counts with a factor of zero, so that its parameters have a
+        gradient where nothing distils: DistributedDataParallel waits for it.
+        """
         labels = torch.cat([s.gt_label for s in data_samples])
-        self.fc_dist(feats[1])
-        return self.loss_of(self.fc(feats[0]), labels)
+        unused = self.fc_dist(feats[1])
+        result = self.loss_of(self.fc(feats[0]), labels)
+        result['loss_cls'] = result['loss_cls'] + 0 * unused.sum()
+        return result
 
 
 @MODELS.register_module()

@@ -1,6 +1,5 @@
 """A checkpoint of a distilled student is a checkpoint of a plain student."""
 
-import copy
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from torch import nn
 from mmdet_rankkd.engine.checkpoint import read_checkpoint
 from mmdet_rankkd.engine.export import export_student
 from mmdet_rankkd.losses import LogitLoss
+from mmdet_rankkd.registry import MODELS
 
 from ..conftest import ROOT, build, make_runner, raw_batch
 
@@ -186,13 +186,14 @@ def test_ema_copies_the_student_only(distill_cfg):
     assert resumed.epoch == 2
 
 
+@MODELS.register_module()
 class LearnedScale(LogitLoss):
     """A loss with a parameter of its own."""
 
     loss_name = 'loss_scaled'
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.scale = nn.Parameter(torch.ones(()))
 
     def rows(self, student, teacher, labels):
@@ -201,32 +202,20 @@ class LearnedScale(LogitLoss):
 
 def test_what_the_distiller_learns_is_kept_apart(distill_cfg, tmp_path):
     cfg = without_validation(distill_cfg)
-    cfg.model.losses = [LearnedScale()]
-    runner = make_runner_of(cfg)
+    cfg.model.losses = [dict(type='mmdet_rankkd.LearnedScale')]
+    runner = make_runner(cfg)
     runner.train()
     path = str(Path(cfg.work_dir) / 'epoch_1.pth')
     saved = read_checkpoint(str(path))['state_dict']
     plain = set(build(cfg.model.student).state_dict())
     assert set(saved) - plain == {'distiller.loss_scaled.scale'}
     assert saved['distiller.loss_scaled.scale'] != 1
-    cfg.model.losses = [LearnedScale()]
-    resumed = make_runner_of(cfg)
-    resumed._resume, resumed._load_from = True, path
+    resumed = make_runner(cfg, resume=True, load_from=path)
     resumed.load_or_resume()
     assert torch.equal(
         resumed.model.losses['loss_scaled'].scale.detach(),
         saved['distiller.loss_scaled.scale'],
     )
-
-
-def make_runner_of(cfg):
-    """A runner around a model with a loss object in its config."""
-    losses, cfg = list(cfg.model.losses), copy.deepcopy(cfg)
-    cfg.model.losses = []
-    runner = make_runner(cfg)
-    for loss in losses:
-        runner.model.losses[loss.loss_name] = loss
-    return runner
 
 
 DDP_SCRIPT = """
@@ -241,7 +230,12 @@ cfg.launcher, cfg.work_dir = 'pytorch', sys.argv[2]
 cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 cfg.model_wrapper_cfg = dict(
     type='MMDistributedDataParallel', device_ids=None,
-    find_unused_parameters=True)  # MobileNetV2's last layer, only
+    find_unused_parameters=False)
+# A loss that learns, and is off at first.
+cfg.model.losses.append(dict(
+    type='mmdet_rankkd.FitNetLoss', levels=(0, 1), loss_weight=1.0,
+    schedule=dict(begin=1)))
+cfg.train_cfg.max_epochs = 2
 runner = Runner.from_cfg(cfg)
 runner.train()
 model = runner.model
@@ -259,14 +253,13 @@ def test_two_processes(project, tmp_path):
     script = tmp_path / 'ddp.py'
     script.write_text(DDP_SCRIPT)
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    port = 20000 + os.getpid() % 20000
     subprocess.run(
         [
             sys.executable,
             '-m',
             'torch.distributed.run',
+            '--standalone',
             '--nproc_per_node=2',
-            f'--master_port={port}',
             script,
             project / 'distill.py',
             tmp_path / 'work',
@@ -278,6 +271,9 @@ def test_two_processes(project, tmp_path):
     assert not any(
         'teacher' in k or 'student' in k for k in saved['state_dict']
     )
+    moved = read_checkpoint(str(tmp_path / 'work/epoch_2.pth'))['state_dict']
+    key = 'distiller.loss_fitnet.regressors.0.0.weight'
+    assert not torch.equal(moved[key], saved['state_dict'][key])
 
 
 def test_no_unused_parameters_of_ours(distill_cfg):
@@ -285,4 +281,4 @@ def test_no_unused_parameters_of_ours(distill_cfg):
     data = model.data_preprocessor(raw_batch(), True)
     model.parse_losses(model(**data, mode='loss'))[0].backward()
     unused = [n for n, p in model.named_parameters() if p.grad is None]
-    assert all(n.startswith('student.backbone.conv2') for n in unused)
+    assert all(n.startswith('backbone.conv2') for n in unused)

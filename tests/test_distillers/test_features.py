@@ -108,7 +108,7 @@ def test_two_steps_beside_ranking(config, kind):
     for name, value in runner.model.named_parameters():
         assert value.isfinite().all()
         assert not torch.equal(value, before[name]), name
-    own = [k for k in before if k.startswith('losses.')]
+    own = [k for k in before if k.startswith('distiller.')]
     assert (kind == 'ATLoss') == (not own)
     path = Path(cfg.work_dir) / 'epoch_1.pth'
     keys = read_checkpoint(str(path))['state_dict']

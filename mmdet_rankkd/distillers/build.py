@@ -1,0 +1,164 @@
+"""Building what a distillation config names, with errors that help."""
+
+import inspect
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmdet_rankkd.losses import DistillLoss
+from mmdet_rankkd.losses.base import did_you_mean
+from mmdet_rankkd.registry import MODELS
+
+DELETE = (
+    'Write _delete_=True in the model of the distillation config: without it, '
+    'MMEngine merges that model with the one of _base_.'
+)
+
+
+def own_random_numbers() -> Any:
+    """Context in which drawn numbers do not move those of the training.
+
+    Models are built on the CPU, so that its generator is all there is.
+    """
+    return torch.random.fork_rng(devices=[])
+
+
+def build_student(
+    config: Union[dict, nn.Module], data_preprocessor: Optional[dict]
+) -> nn.Module:
+    """Build the student.
+
+    Args:
+        config (dict or nn.Module): Its model config, or the model.
+        data_preprocessor (dict, optional): Used where the config has none.
+
+    Raises:
+        TypeError: If it is no model config.
+    """
+    if isinstance(config, nn.Module):
+        return config
+    if isinstance(config, Config) or (
+        isinstance(config, dict) and 'model' in config
+    ):
+        raise TypeError(
+            'student is a whole config, not its model: write '
+            'student=_base_.model'
+        )
+    if not isinstance(config, dict) or 'type' not in config:
+        raise TypeError(
+            'student must be the model config of the student, a dict with a '
+            f"type, got {config!r}. Make the student's config the _base_ of "
+            'this one and write student=_base_.model'
+        )
+    if data_preprocessor is not None:
+        config = dict(config)
+        config.setdefault('data_preprocessor', data_preprocessor)
+    return MODELS.build(config)
+
+
+def build_part(config: Union[dict, Any], what: str) -> Any:
+    """Build a logit hook or a loss of its config, or return the object.
+
+    Raises:
+        KeyError: If the type is not known.
+        TypeError: If it is no config, or has arguments that are not known.
+    """
+    if not isinstance(config, dict):
+        if isinstance(config, (str, bytes, list, tuple, type(None))):
+            raise TypeError(f'{what} must be a dict with a type: {config!r}')
+        return config
+    if 'type' not in config:
+        raise TypeError(f'{what} has no type: {config!r}')
+    kind = config['type']
+    if not callable(kind):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            found = registry.get(kind)
+        if found is None:
+            raise KeyError(f'{what}: {_unknown_type(kind)}')
+        kind = found
+    check_arguments(kind, config, what)
+    return MODELS.build(config)
+
+
+def _unknown_type(kind: str) -> str:
+    MODELS.import_from_location()
+    ours = sorted(MODELS.module_dict)
+    name = kind.split('.')[-1]
+    if name in ours:
+        full = f'mmdet_rankkd.{name}'
+        return f'write type={full!r} in place of {kind!r}'
+    return (
+        f'there is no type {kind!r}{did_you_mean(name, ours)}. Types of this '
+        "package are written with its name, as in 'mmdet_rankkd.KLDivLoss'"
+    )
+
+
+def check_arguments(kind: Any, config: Dict[str, Any], what: str) -> None:
+    """Raise TypeError for arguments that no constructor of a class has."""
+    known: List[str] = []
+    for owner in inspect.getmro(kind) if inspect.isclass(kind) else ():
+        constructor = vars(owner).get('__init__')
+        if constructor is None:
+            continue
+        parameters = inspect.signature(constructor).parameters.values()
+        known += [
+            p.name
+            for p in parameters
+            if p.name != 'self'
+            and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            break
+    else:
+        return
+    known = list(dict.fromkeys(known))
+    for name in config:
+        if name not in ('type', '_scope_', *known):
+            raise TypeError(
+                f'{what}: {kind.__name__} has no argument {name!r}'
+                f'{did_you_mean(name, known)}; it has {", ".join(known)}'
+            )
+
+
+def build_losses(configs: Sequence[Union[dict, nn.Module]]) -> nn.ModuleDict:
+    """Build losses and key them by their name in the log.
+
+    They draw their initial weights from numbers of their own. Losses of
+    weight 0 are left out, so that training with them is training without.
+
+    Raises:
+        KeyError: If a type is not known.
+        TypeError: If ``configs`` is no list, one of them no
+            :class:`DistillLoss`, or an argument of one not known.
+        ValueError: If there is none, or two have the same name.
+    """
+    if not isinstance(configs, (list, tuple)):
+        raise TypeError(
+            'losses must be a list, as in losses=[dict(type='
+            f"'mmdet_rankkd.KLDivLoss')], got {type(configs).__name__}"
+        )
+    if not configs:
+        raise ValueError(
+            'losses is empty, so there is nothing to distil. Name one or '
+            "more; to train the student alone, use the student's own config"
+        )
+    losses: Dict[str, nn.Module] = {}
+    for index, config in enumerate(configs):
+        with own_random_numbers():
+            loss = build_part(config, f'losses[{index}]')
+        if not isinstance(loss, DistillLoss):
+            raise TypeError(
+                'losses must be derived from mmdet_rankkd.losses.DistillLoss; '
+                f'{type(loss).__name__} is not'
+            )
+        if loss.loss_name in losses:
+            raise ValueError(
+                f'two losses are named {loss.loss_name!r}; set loss_name on '
+                'one of them'
+            )
+        losses[loss.loss_name] = loss
+    return nn.ModuleDict(
+        {name: x for name, x in losses.items() if x.loss_weight}
+    )
