@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 from .kendall import standardize
 from .kl_div import kl_rows
 
@@ -39,6 +44,7 @@ def reversal(step: int, length: int) -> float:
     return (math.cos(math.pi * min(step + 1, length) / length) + 1) / 2 - 1
 
 
+@without_autocast
 def ctkd_loss(
     student: Tensor,
     teacher: Tensor,

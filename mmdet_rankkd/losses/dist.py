@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import BatchLoss, prepare_pair
+from .base import BatchLoss, prepare_pair, without_autocast
 
 
 def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:
@@ -20,6 +20,7 @@ def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:
     return 1 - F.cosine_similarity(x, y, dim=-1, eps=eps)
 
 
+@without_autocast
 def dist_loss(
     student: Tensor,
     teacher: Tensor,

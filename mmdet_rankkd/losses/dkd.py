@@ -8,10 +8,17 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, check_labels, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    check_labels,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 from .kendall import standardize
 
 
+@without_autocast
 def dkd_loss(
     student: Tensor,
     teacher: Tensor,

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 from .pairwise import (
     BACKENDS,
     Run,
@@ -247,6 +252,7 @@ class _SoftTau(torch.autograd.Function):
         return grad_tau[:, None] * gradient, None, None, None
 
 
+@without_autocast
 def kendall_rank_loss(
     student: Tensor,
     teacher: Tensor,

@@ -7,10 +7,16 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 from .kendall import standardize
 
 
+@without_autocast
 def kl_div_loss(
     student: Tensor,
     teacher: Tensor,
@@ -81,6 +87,7 @@ def kl_rows(
     return (rows * temperature**2).squeeze(1)
 
 
+@without_autocast
 def binary_kl_div_loss(
     student: Tensor,
     teacher: Tensor,

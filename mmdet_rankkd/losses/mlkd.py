@@ -7,13 +7,14 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import BatchLoss, prepare_pair
+from .base import BatchLoss, prepare_pair, without_autocast
 from .kendall import standardize
 from .kl_div import kl_rows
 
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
 
 
+@without_autocast
 def mlkd_loss(
     student: Tensor,
     teacher: Tensor,
