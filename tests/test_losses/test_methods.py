@@ -177,6 +177,65 @@ def test_dist_equals_numpy(temperature):
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
+def published_dist(student, teacher):
+    """The correlations of the published code, by its formula."""
+
+    def relation(x, y):
+        x, y = (z - z.mean(1, keepdim=True) for z in (x, y))
+        norms = x.norm(dim=1) * y.norm(dim=1)
+        return 1 - ((x * y).sum(1) / (norms + 1e-8)).mean()
+
+    p, q = student.softmax(1), teacher.softmax(1)
+    return relation(p, q) + relation(p.t(), q.t())
+
+
+SHAPES = [(1, 2), (2, 7), (4, 3), (5, 81), (8, 10), (64, 100), (16, 1000)]
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize(
+    'dtype', [torch.float16, torch.float32, torch.float64]
+)
+def test_dist_of_constant_rows(shape, dtype):
+    """Equal logits on both sides: 1 a term, and nothing to learn."""
+    for value in (0, 3):
+        student = torch.full(shape, value, dtype=dtype, requires_grad=True)
+        loss = dist_loss(student, torch.zeros(shape, dtype=dtype))
+        loss.backward()
+        assert loss.item() == 2
+        assert student.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize('shape', SHAPES[1:])
+@pytest.mark.parametrize('scale', [0.0, 1e-3, 1.0])
+def test_dist_equals_the_published_formula(shape, scale):
+    """Value and gradient, of a zero-initialised head as well."""
+    student, teacher, _ = batch(*shape)
+    student, teacher = scale * student, teacher / 8
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        x = student.detach().clone().to(dtype).requires_grad_()
+        loss = dist_loss(x, teacher.to(dtype))
+        loss.backward()
+        results.append((loss.item(), x.grad.double()))
+    x = student.clone().requires_grad_()
+    expected = published_dist(x, teacher)
+    expected.backward()
+    size = x.grad.abs().max()
+    for (value, grad), rel in zip(results, (1e-9, 1e-3)):
+        assert value == pytest.approx(expected.item(), rel=rel, abs=rel)
+        assert (grad - x.grad).abs().max() <= rel * size
+
+
+def test_dist_of_a_constant_student_in_float16():
+    """At the size of a batch of CIFAR-100 its gradient is finite."""
+    teacher = batch(64, 100)[1].half()
+    student = torch.zeros(64, 100, dtype=torch.float16, requires_grad=True)
+    dist_loss(student, teacher).backward()
+    assert student.grad.isfinite().all()
+    assert student.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize('name', BUILT)
 def test_gradcheck(name):
     student, teacher, labels = batch(rows=3)
