@@ -13,7 +13,7 @@ from .base import (
     reduce_rows,
     without_autocast,
 )
-from .kendall import standardize
+from .kendall import check_min_std, standardize_pair
 
 
 @without_autocast
@@ -23,6 +23,7 @@ def kl_div_loss(
     *,
     temperature: float = 1.0,
     standardized: bool = False,
+    min_std: float = 1e-3,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -46,6 +47,8 @@ def kl_div_loss(
         teacher (Tensor): Logits, shape (N, C); detached.
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -57,13 +60,14 @@ def kl_div_loss(
         scaler can skip the step.
 
     Raises:
-        ValueError: If shapes differ or ``temperature`` is not positive.
+        ValueError: If shapes differ, or if ``temperature`` or ``min_std`` is
+            not positive.
     """
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     student, teacher = prepare_pair(student, teacher)
     if standardized:
-        student, teacher = standardize(student), standardize(teacher)
+        student, teacher = standardize_pair(student, teacher, min_std)
     rows = kl_rows(student, teacher, temperature)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
@@ -177,6 +181,7 @@ class KLDivLoss(LogitLoss):
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD; its recipe is
             ``temperature=2, loss_weight=9``).
+        min_std (float): Floor of their standard deviation.
         **kwargs (Any): ``loss_weight`` (alpha of the paper's Eq. 8),
             ``reduction``, ``loss_name`` (``loss_kd`` by default) and
             ``schedule`` of :class:`LogitLoss`.
@@ -188,6 +193,7 @@ class KLDivLoss(LogitLoss):
         self,
         temperature: float = 1.0,
         standardized: bool = False,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -195,8 +201,10 @@ class KLDivLoss(LogitLoss):
             raise ValueError(
                 f'temperature must be positive, got {temperature}'
             )
+        check_min_std(min_std)
         self.temperature = temperature
         self.standardized = standardized
+        self.min_std = min_std
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
@@ -207,5 +215,6 @@ class KLDivLoss(LogitLoss):
             teacher,
             temperature=self.temperature,
             standardized=self.standardized,
+            min_std=self.min_std,
             reduction='none',
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdet_rankkd.registry import MODELS
 
 from .base import BatchLoss, prepare_pair, without_autocast
-from .kendall import standardize
+from .kendall import check_min_std, standardize_pair
 from .kl_div import kl_rows
 
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
@@ -22,6 +22,7 @@ def mlkd_loss(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     standardized: bool = False,
+    min_std: float = 1e-3,
     reference_slip: bool = False,
 ) -> Tensor:
     r"""Logit distillation on instances, batch and classes, in two views.
@@ -47,6 +48,8 @@ def mlkd_loss(
             strongly augmented view of the same images, (N, C) each.
         temperatures (Sequence[float]): The paper's five.
         standardized (bool): Standardise the logits of the KD terms (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         reference_slip (bool): Do as the original code, which passes weak
             logits to the strong terms of its last two temperatures.
 
@@ -74,7 +77,7 @@ def mlkd_loss(
     columns = _share_below_median(confidence.sum(0))
     inputs = [weak, strong]
     if standardized:
-        inputs = [(standardize(s), standardize(t)) for s, t in inputs]
+        inputs = [standardize_pair(*pair, min_std) for pair in inputs]
     total = weak[0].new_zeros(())
     for index, temperature in enumerate(temperatures):
         slip = reference_slip and index >= len(temperatures) - 2
@@ -111,6 +114,8 @@ class MLKDLoss(BatchLoss):
             standardised logits, 1 on ImageNet.
         standardized (bool): Standardise the logits of the KD terms (LSKD).
         reference_slip (bool): Do as the original code.
+        min_std (float): Floor of the standard deviation of standardised
+            logits.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
             :class:`BatchLoss`; both views count, each in its terms.
     """
@@ -124,13 +129,16 @@ class MLKDLoss(BatchLoss):
         temperatures: Sequence[float] = TEMPERATURES,
         standardized: bool = False,
         reference_slip: bool = False,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(view='both', **kwargs)
         _check(temperatures)
+        check_min_std(min_std)
         self.settings: dict = dict(
             temperatures=tuple(temperatures),
             standardized=standardized,
+            min_std=min_std,
             reference_slip=reference_slip,
         )
 
