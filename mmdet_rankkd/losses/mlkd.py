@@ -51,7 +51,9 @@ def mlkd_loss(
         min_std (float): Floor of their standard deviation, positive; see
             :func:`standardize`.
         reference_slip (bool): Do as the original code, which passes weak
-            logits to the strong terms of its last two temperatures.
+            logits to the strong terms of its last two temperatures. The
+            published numbers, also those with standardised logits, were
+            obtained with it.
 
     Returns:
         Tensor: A scalar, at least 0; float32 for half-precision input. Zero,
@@ -113,7 +115,8 @@ class MLKDLoss(BatchLoss):
         temperatures (Sequence[float]): The first is 4 on CIFAR-100, 2 with
             standardised logits, 1 on ImageNet.
         standardized (bool): Standardise the logits of the KD terms (LSKD).
-        reference_slip (bool): Do as the original code.
+        reference_slip (bool): Do as the original code, which passes weak
+            logits to its last two strong terms; for published numbers.
         min_std (float): Floor of the standard deviation of standardised
             logits.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
