@@ -1,7 +1,8 @@
 # Seven of the nine cells of the row LSKD are the published results of MLKD
 # with standardised logits, so that is what the row trains; method lskd is KD
 # with standardised logits. The paper quotes 0.1 : 9 for MLKD, which is LSKD's
-# setting; MLKD's own, 0.1 : 0.9, is used here.
+# setting; MLKD's own, 0.1 : 0.9, is used here. The rows LSKD, MLKD and MLKD +
+# ranking train what MLKD's code does (`reference_slip=True`), not its formula.
 title = 'Table 2. CIFAR-100, top-1 (%), networks of one kind'
 cells = 'cifar100'
 columns = {

@@ -199,7 +199,7 @@ def make_digits(
 
     Args:
         root (str or Path): Folder of the set.
-        splits (dict, optional): Images per split, 1,500 and 300 by default.
+        splits (dict, optional): Images per split, 2,000 and 300 by default.
         size (int): Side of the images in pixels.
         expected (str, optional): SHA-256 that the set must have. Known for
             the default set.

@@ -122,7 +122,10 @@ def export_student(
     config = _config_of(loaded)
     if config is not None:
         _check_keys(config, weights)
-        meta['cfg'] = config.pretty_text
+        # MMDetection's own network has all the weights of ours.
+        meta['cfg'] = config.pretty_text.replace(
+            "'mmdet_rankkd.MobileNetV2'", "'MobileNetV2'"
+        )
     if half:
         weights = {
             k: v.half() if v.is_floating_point() else v

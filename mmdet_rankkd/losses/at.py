@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
+from .base import without_autocast
 from .feature import FeatureLoss, check_maps, in_float
 
 
@@ -23,6 +24,7 @@ def attention(x: Tensor, power: float = 2.0) -> Tensor:
     return F.normalize(x.abs().pow(power).mean(1).flatten(1))
 
 
+@without_autocast
 def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
     r"""Mean squared difference of attention maps.
 

@@ -4,7 +4,8 @@ import logging
 import math
 import numbers
 from difflib import get_close_matches
-from typing import Any, Optional, Sequence, Tuple
+from functools import wraps
+from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
 from mmengine.logging import print_log
@@ -12,6 +13,29 @@ from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
 VIEWS = ('weak', 'strong', 'both')
+Loss = TypeVar('Loss', bound=Callable[..., Tensor])
+
+
+def without_autocast(loss: Loss) -> Loss:
+    """Evaluate a loss outside of autocast, in the dtype that it chose itself.
+
+    Autocast would take its matrix products in half precision, whatever the
+    dtype of their factors.
+
+    Args:
+        loss (Callable): A function of tensors; of what comes first, a tensor
+            or a sequence of them, the device is taken.
+    """
+
+    @wraps(loss)
+    def wrapper(
+        student: Union[Tensor, Sequence[Tensor]], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        first = student if isinstance(student, Tensor) else student[0]
+        with torch.autocast(first.device.type, enabled=False):
+            return loss(student, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def prepare_pair(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
+from .base import without_autocast
 from .feature import FeatureLoss
 
 EPS = 1e-7
 
 
+@without_autocast
 def crd_side(scores: Tensor, count: int) -> Tensor:
     r"""Contrastive loss of one side, the student's or the teacher's.
 

@@ -8,8 +8,13 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
-from .kendall import standardize
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
+from .kendall import check_min_std, standardize_pair
 from .kl_div import kl_rows
 
 
@@ -39,6 +44,7 @@ def reversal(step: int, length: int) -> float:
     return (math.cos(math.pi * min(step + 1, length) / length) + 1) / 2 - 1
 
 
+@without_autocast
 def ctkd_loss(
     student: Tensor,
     teacher: Tensor,
@@ -48,6 +54,7 @@ def ctkd_loss(
     t_start: float = 1.0,
     t_range: float = 20.0,
     standardized: bool = False,
+    min_std: float = 1e-3,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -66,6 +73,8 @@ def ctkd_loss(
         t_start (float): T_0 > 0.
         t_range (float): T_1 > 0.
         standardized (bool): Standardise logits first (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -79,7 +88,7 @@ def ctkd_loss(
     _check(t_start, t_range)
     student, teacher = prepare_pair(student, teacher)
     if standardized:
-        student, teacher = standardize(student), standardize(teacher)
+        student, teacher = standardize_pair(student, teacher, min_std)
     scaled = _ScaleGradient.apply(theta.to(student.dtype), factor)
     temperature = t_start + t_range * scaled.sigmoid()
     rows = kl_rows(student, teacher, temperature)
@@ -120,6 +129,8 @@ class CTKDLoss(LogitLoss):
         num_classes (int, optional): Columns of the logits, which makes the
             temperature one of each row; None for one of all rows.
         hidden (int): Width of the perceptron.
+        min_std (float): Floor of the standard deviation of standardised
+            logits.
         **kwargs (Any): ``loss_weight``, ``reduction``, ``loss_name`` and
             ``schedule`` of :class:`LogitLoss`.
 
@@ -139,10 +150,12 @@ class CTKDLoss(LogitLoss):
         standardized: bool = False,
         num_classes: Optional[int] = None,
         hidden: int = 64,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check(t_start, t_range)
+        check_min_std(min_std)
         if not length > 0:
             raise ValueError(f'length must be positive, got {length}')
         self.t_start = t_start
@@ -150,6 +163,7 @@ class CTKDLoss(LogitLoss):
         self.length = length
         self.by_epoch = by_epoch
         self.standardized = standardized
+        self.min_std = min_std
         self.reversal = reversal(0, length)
         self.theta = nn.Parameter(torch.tensor(float(init)))
         self.perceptron: Any = None
@@ -174,7 +188,9 @@ class CTKDLoss(LogitLoss):
         if self.perceptron is not None:
             student, teacher = prepare_pair(student, teacher)
             if self.standardized:
-                student, teacher = standardize(student), standardize(teacher)
+                student, teacher = standardize_pair(
+                    student, teacher, self.min_std
+                )
             logits = torch.cat([student, teacher], 1).detach()
             with torch.autocast(logits.device.type, enabled=False):
                 theta = theta + self.perceptron(logits)
@@ -192,5 +208,6 @@ class CTKDLoss(LogitLoss):
             t_start=self.t_start,
             t_range=self.t_range,
             standardized=self.standardized,
+            min_std=self.min_std,
             reduction='none',
         )

@@ -7,19 +7,32 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import BatchLoss, prepare_pair
+from .base import BatchLoss, prepare_pair, without_autocast
 
 
 def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:
-    """One minus Pearson's correlation over the last dimension, in [0, 2].
+    r"""One minus Pearson's correlation over the last dimension, in [0, 2].
 
-    The eps is on each norm; a constant row correlates with nothing: 1.
+    With x and y centred, :math:`1 - x \cdot y / (|x| |y| + \epsilon)`: a
+    constant row correlates with nothing, which gives 1.
+
+    Args:
+        x (Tensor): Shape (..., C).
+        y (Tensor): Shape (..., C).
+        eps (float): Added to the product of the two norms.
     """
-    x = x - x.mean(-1, keepdim=True)
-    y = y - y.mean(-1, keepdim=True)
-    return 1 - F.cosine_similarity(x, y, dim=-1, eps=eps)
+    x, y = _centre(x), _centre(y)
+    return 1 - (x * y).sum(-1) / (x.norm(dim=-1) * y.norm(dim=-1) + eps)
 
 
+def _centre(x: Tensor) -> Tensor:
+    # The first entry goes first, so that equal ones become zero exactly: what
+    # rounding left of them would be of the size of the epsilon.
+    x = x - x[..., :1]
+    return x - x.mean(-1, keepdim=True)
+
+
+@without_autocast
 def dist_loss(
     student: Tensor,
     teacher: Tensor,
@@ -40,7 +53,11 @@ def dist_loss(
 
     (Huang et al., *Knowledge Distillation from A Stronger Teacher*, NeurIPS
     2022, Eq. 7 to 9). The second term compares rows with each other: they
-    must be samples of one kind, such as images of a batch.
+    must be samples of one kind, such as images of a batch. As in the published
+    code, 1e-8 is added to the product of the norms: a row of equal logits
+    (a zero-initialised head) gives 1. The gradient by such a row of the
+    student's is of the order of 1e8 / (N C), unless the teacher's is one too;
+    small batches of float16 logits cannot hold it.
 
     Args:
         student (Tensor): Logits, shape (N, C).

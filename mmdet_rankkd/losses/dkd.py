@@ -8,10 +8,17 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, check_labels, prepare_pair, reduce_rows
-from .kendall import standardize
+from .base import (
+    LogitLoss,
+    check_labels,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
+from .kendall import check_min_std, standardize_pair
 
 
+@without_autocast
 def dkd_loss(
     student: Tensor,
     teacher: Tensor,
@@ -21,6 +28,7 @@ def dkd_loss(
     beta: float = 8.0,
     temperature: float = 4.0,
     standardized: bool = False,
+    min_std: float = 1e-3,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -50,6 +58,8 @@ def dkd_loss(
         beta (float): Weight of the non-target term, at least 0.
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -66,7 +76,7 @@ def dkd_loss(
     student, teacher = prepare_pair(student, teacher)
     labels = check_labels(labels, student, 'dkd_loss')
     if standardized:
-        student, teacher = standardize(student), standardize(teacher)
+        student, teacher = standardize_pair(student, teacher, min_std)
     target = F.one_hot(labels, student.shape[1]).bool()
     log_s = F.log_softmax(student / temperature, 1)
     log_t = F.log_softmax(teacher / temperature, 1)
@@ -109,6 +119,7 @@ class DKDLoss(LogitLoss):
         beta (float): Weight of the non-target term.
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD).
+        min_std (float): Floor of their standard deviation.
         **kwargs (Any): ``loss_weight``, ``reduction``, ``loss_name`` and
             ``schedule`` of :class:`LogitLoss`. The original recipe on
             CIFAR-100 is ``schedule=dict(warmup=20)``.
@@ -122,15 +133,18 @@ class DKDLoss(LogitLoss):
         beta: float = 8.0,
         temperature: float = 4.0,
         standardized: bool = False,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         _check(alpha, beta, temperature)
+        check_min_std(min_std)
         self.settings: Dict[str, Any] = dict(
             alpha=alpha,
             beta=beta,
             temperature=temperature,
             standardized=standardized,
+            min_std=min_std,
         )
 
     def rows(

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
+from .base import without_autocast
 from .feature import FeatureLoss, check_maps, choose, in_float
 
 
+@without_autocast
 def fgfi_loss(
     student: Sequence[Tensor],
     teacher: Sequence[Tensor],

@@ -11,7 +11,12 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 from .pairwise import (
     BACKENDS,
     Run,
@@ -40,10 +45,30 @@ def standardize(
         logits (Tensor): Shape (..., C).
         eps (float): Added to the standard deviation.
         unbiased (bool): Divide the variance by C - 1 rather than C.
-        min_std (float): Floor of the standard deviation.
+        min_std (float): Floor of the standard deviation, positive.
+
+    Raises:
+        ValueError: If ``min_std`` is not positive.
     """
+    check_min_std(min_std)
     centred = logits - logits.mean(-1, keepdim=True)
     return centred / (_spread(centred, unbiased, min_std)[0] + eps)
+
+
+def standardize_pair(
+    student: Tensor, teacher: Tensor, min_std: float
+) -> Tuple[Tensor, Tensor]:
+    """Both logits by :func:`standardize`, with its other defaults."""
+    return (
+        standardize(student, min_std=min_std),
+        standardize(teacher, min_std=min_std),
+    )
+
+
+def check_min_std(min_std: float) -> None:
+    """Raise ValueError unless the floor is positive."""
+    if not min_std > 0:
+        raise ValueError(f'min_std must be positive, got {min_std}')
 
 
 def _spread(
@@ -70,11 +95,9 @@ def check_settings(
         raise ValueError(f'k must be positive, got {k}')
     if form not in (1, 2, 3):
         raise ValueError(f'form must be 1, 2 or 3, got {form}')
-    if eps < 0 or not min_std > 0:
-        raise ValueError(
-            'eps must be at least 0 and min_std positive, got '
-            f'{eps} and {min_std}'
-        )
+    if not eps >= 0:
+        raise ValueError(f'eps must be at least 0, got {eps}')
+    check_min_std(min_std)
     if channels not in CHANNELS:
         raise ValueError(
             f'channels must be one of {CHANNELS}, got {channels!r}'
@@ -249,6 +272,7 @@ class _SoftTau(torch.autograd.Function):
         return grad_tau[:, None] * gradient, None, None, None
 
 
+@without_autocast
 def kendall_rank_loss(
     student: Tensor,
     teacher: Tensor,

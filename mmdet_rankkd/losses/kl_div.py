@@ -1,22 +1,31 @@
 """Knowledge distillation by the Kullback-Leibler divergence."""
 
-from typing import Any, Optional, Union
+from typing import Any, Optional, Tuple, Union
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows
-from .kendall import standardize
+from .base import (
+    LogitLoss,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
+from .kendall import check_min_std, standardize_pair
 
 
+@without_autocast
 def kl_div_loss(
     student: Tensor,
     teacher: Tensor,
     *,
     temperature: float = 1.0,
     standardized: bool = False,
+    min_std: float = 1e-3,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -40,6 +49,8 @@ def kl_div_loss(
         teacher (Tensor): Logits, shape (N, C); detached.
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -51,13 +62,14 @@ def kl_div_loss(
         scaler can skip the step.
 
     Raises:
-        ValueError: If shapes differ or ``temperature`` is not positive.
+        ValueError: If shapes differ, or if ``temperature`` or ``min_std`` is
+            not positive.
     """
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     student, teacher = prepare_pair(student, teacher)
     if standardized:
-        student, teacher = standardize(student), standardize(teacher)
+        student, teacher = standardize_pair(student, teacher, min_std)
     rows = kl_rows(student, teacher, temperature)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
@@ -81,6 +93,7 @@ def kl_rows(
     return (rows * temperature**2).squeeze(1)
 
 
+@without_autocast
 def binary_kl_div_loss(
     student: Tensor,
     teacher: Tensor,
@@ -101,6 +114,8 @@ def binary_kl_div_loss(
     the sum of the divergences of C Bernoulli distributions (Yang et al.,
     *Bridging Cross-task Protocol Inconsistency for Distillation in Dense
     Object Detection*, ICCV 2023, without its weights); averaged over rows.
+    Nearly equal logits d apart keep it to a relative precision of the order of
+    that of the dtype over d, wherever they are.
 
     Args:
         student (Tensor): Logits, shape (N, C).
@@ -113,20 +128,75 @@ def binary_kl_div_loss(
     Returns:
         Tensor: In nats times :math:`T^2`, at least 0. Computed in float32 for
         half-precision input. Zero, attached to the graph, for N = 0.
+        Non-finite logits give a non-finite loss.
 
     Raises:
         ValueError: If shapes differ or ``temperature`` is not positive.
+        RuntimeError: If a second derivative is taken.
     """
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     student, teacher = prepare_pair(student, teacher)
-    s, t = student / temperature, teacher / temperature
-    p = t.sigmoid()
-    # log p = log(1 - p) + t: one logarithm for the two terms.
-    rows = F.softplus(s) - F.softplus(t) - p * (s - t)
-    return reduce_rows(
-        rows.sum(1) * temperature**2, weight, avg_factor, reduction
+    rows = _BinaryKL.apply(student, teacher, temperature)
+    return reduce_rows(rows, weight, avg_factor, reduction)
+
+
+def bernoulli_kl(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
+    """Divergence of each class, precise for equal and for large logits.
+
+    With p the teacher's probability and d the student's logit minus the
+    teacher's, it is ``log(1 + p (exp(d) - 1)) - p d``. It is the same with the
+    signs of both logits changed, so that p is taken to be at most 1/2: of a p
+    near 1, nothing would be left of 1 - p.
+
+    Args:
+        student (Tensor): Logits of any shape.
+        teacher (Tensor): Logits of the same shape.
+
+    Returns:
+        tuple[Tensor, Tensor]: The divergence, and its derivative by the
+        student's logit, the difference of the probabilities.
+    """
+    flipped = teacher > 0
+    s, t = torch.where(flipped, -student, student), -teacher.abs()
+    p, d = t.sigmoid(), s - t
+    near = torch.log1p(p * torch.expm1(d.clamp(max=1)))
+    # The same logarithm, in a form that no d overflows. It has the difference
+    # of two terms, which are not nearly equal for such d.
+    far = s.clamp(min=0) + s.abs().neg().exp().log1p() - t.exp().log1p()
+    slope = s.sigmoid() - p
+    return (
+        torch.where(d < 1, near, far) - p * d,
+        torch.where(flipped, -slope, slope),
     )
+
+
+class _BinaryKL(torch.autograd.Function):
+    """Sum of :func:`bernoulli_kl` over classes; keeps the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, temperature: float
+    ) -> Tensor:
+        gradient = torch.empty_like(student)
+        sums = student.new_empty(len(student))
+        # In pieces, so that what lies between is small.
+        piece = 2**15 if student.device.type == 'cpu' else 2**22
+        rows = max(1, piece // max(student.shape[1], 1))
+        for s, t, out, total in zip(
+            *(x.split(rows) for x in (student, teacher, gradient, sums))
+        ):
+            terms, slopes = bernoulli_kl(s / temperature, t / temperature)
+            torch.sum(terms * temperature**2, 1, out=total)
+            torch.mul(slopes, temperature, out=out)
+        ctx.save_for_backward(gradient)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad[:, None] * gradient, None, None
 
 
 @MODELS.register_module()
@@ -171,6 +241,7 @@ class KLDivLoss(LogitLoss):
         temperature (float): T > 0.
         standardized (bool): Standardise logits first (LSKD; its recipe is
             ``temperature=2, loss_weight=9``).
+        min_std (float): Floor of their standard deviation.
         **kwargs (Any): ``loss_weight`` (alpha of the paper's Eq. 8),
             ``reduction``, ``loss_name`` (``loss_kd`` by default) and
             ``schedule`` of :class:`LogitLoss`.
@@ -182,6 +253,7 @@ class KLDivLoss(LogitLoss):
         self,
         temperature: float = 1.0,
         standardized: bool = False,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -189,8 +261,10 @@ class KLDivLoss(LogitLoss):
             raise ValueError(
                 f'temperature must be positive, got {temperature}'
             )
+        check_min_std(min_std)
         self.temperature = temperature
         self.standardized = standardized
+        self.min_std = min_std
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
@@ -201,5 +275,6 @@ class KLDivLoss(LogitLoss):
             teacher,
             temperature=self.temperature,
             standardized=self.standardized,
+            min_std=self.min_std,
             reduction='none',
         )

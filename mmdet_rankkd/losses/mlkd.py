@@ -7,13 +7,14 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import BatchLoss, prepare_pair
-from .kendall import standardize
+from .base import BatchLoss, prepare_pair, without_autocast
+from .kendall import check_min_std, standardize_pair
 from .kl_div import kl_rows
 
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
 
 
+@without_autocast
 def mlkd_loss(
     student: Tensor,
     teacher: Tensor,
@@ -21,6 +22,7 @@ def mlkd_loss(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     standardized: bool = False,
+    min_std: float = 1e-3,
     reference_slip: bool = False,
 ) -> Tensor:
     r"""Logit distillation on instances, batch and classes, in two views.
@@ -46,8 +48,12 @@ def mlkd_loss(
             strongly augmented view of the same images, (N, C) each.
         temperatures (Sequence[float]): The paper's five.
         standardized (bool): Standardise the logits of the KD terms (LSKD).
+        min_std (float): Floor of their standard deviation, positive; see
+            :func:`standardize`.
         reference_slip (bool): Do as the original code, which passes weak
-            logits to the strong terms of its last two temperatures.
+            logits to the strong terms of its last two temperatures. The
+            published numbers, also those with standardised logits, were
+            obtained with it.
 
     Returns:
         Tensor: A scalar, at least 0; float32 for half-precision input. Zero,
@@ -73,7 +79,7 @@ def mlkd_loss(
     columns = _share_below_median(confidence.sum(0))
     inputs = [weak, strong]
     if standardized:
-        inputs = [(standardize(s), standardize(t)) for s, t in inputs]
+        inputs = [standardize_pair(*pair, min_std) for pair in inputs]
     total = weak[0].new_zeros(())
     for index, temperature in enumerate(temperatures):
         slip = reference_slip and index >= len(temperatures) - 2
@@ -109,7 +115,10 @@ class MLKDLoss(BatchLoss):
         temperatures (Sequence[float]): The first is 4 on CIFAR-100, 2 with
             standardised logits, 1 on ImageNet.
         standardized (bool): Standardise the logits of the KD terms (LSKD).
-        reference_slip (bool): Do as the original code.
+        reference_slip (bool): Do as the original code, which passes weak
+            logits to its last two strong terms; for published numbers.
+        min_std (float): Floor of the standard deviation of standardised
+            logits.
         **kwargs (Any): ``loss_weight``, ``loss_name`` and ``schedule`` of
             :class:`BatchLoss`; both views count, each in its terms.
     """
@@ -123,13 +132,16 @@ class MLKDLoss(BatchLoss):
         temperatures: Sequence[float] = TEMPERATURES,
         standardized: bool = False,
         reference_slip: bool = False,
+        min_std: float = 1e-3,
         **kwargs: Any,
     ) -> None:
         super().__init__(view='both', **kwargs)
         _check(temperatures)
+        check_min_std(min_std)
         self.settings: dict = dict(
             temperatures=tuple(temperatures),
             standardized=standardized,
+            min_std=min_std,
             reference_slip=reference_slip,
         )
 

@@ -7,9 +7,16 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, check_labels, prepare_pair, reduce_rows
+from .base import (
+    LogitLoss,
+    check_labels,
+    prepare_pair,
+    reduce_rows,
+    without_autocast,
+)
 
 
+@without_autocast
 def nkd_loss(
     student: Tensor,
     teacher: Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
+from .base import without_autocast
 from .feature import FeatureLoss, check_maps, in_float
 
 
@@ -35,6 +36,7 @@ def margin_of(norm: Any) -> Tensor:
     return margin.float()
 
 
+@without_autocast
 def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
     r"""Partial squared difference of two maps before their ReLU.
 

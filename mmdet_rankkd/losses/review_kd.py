@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
+from .base import without_autocast
 from .feature import FeatureLoss, check_maps, in_float
 
 
+@without_autocast
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Hierarchical context loss of one level.
 

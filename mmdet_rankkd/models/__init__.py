@@ -10,6 +10,7 @@ from .classifier import (
 )
 from .deit import DeiT
 from .mobilenet import CifarMobileNetV2, MobileNetV1
+from .mobilenet_v2 import MobileNetV2
 from .pit import PiT
 from .pvt import PVT
 from .resnet import ResNet
@@ -29,6 +30,7 @@ __all__ = [
     'ImageClassifier',
     'LinearHead',
     'MobileNetV1',
+    'MobileNetV2',
     'Network',
     'PVT',
     'PiT',

@@ -25,7 +25,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, inputs: int, width: int, size: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inputs, width, size, size)
-        self.norm = nn.LayerNorm(width)
+        self.norm = layer_norm(width)
 
 
 class ReducedAttention(nn.Module):
@@ -40,7 +40,7 @@ class ReducedAttention(nn.Module):
         self.sr = self.norm = None
         if reduction > 1:
             self.sr = nn.Conv2d(width, width, reduction, reduction)
-            self.norm = nn.LayerNorm(width)
+            self.norm = layer_norm(width)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         batch, length, channels = x.shape

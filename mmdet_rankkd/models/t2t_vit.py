@@ -44,10 +44,10 @@ class Performer(nn.Module):
     def __init__(self, inputs: int, width: int, features: int) -> None:
         super().__init__()
         self.width = width
-        self.norm1 = nn.LayerNorm(inputs)
+        self.norm1 = layer_norm(inputs)
         self.kqv = nn.Linear(inputs, 3 * width)
         self.proj = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = layer_norm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )

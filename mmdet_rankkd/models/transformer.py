@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
-    """Layer norm with the epsilon of these papers."""
+    """Layer norm with the epsilon that tiny-transformers has everywhere.
+
+    The recipes of the paper's Table 4 are its; the first code of PVT and
+    T2T-ViT has PyTorch's 1e-5 in some or all of its norms.
+
+    Args:
+        width (int): Of the tokens.
+    """
     return nn.LayerNorm(width, eps=1e-6)
 
 

@@ -129,7 +129,11 @@ def test_names_tell_cells_apart():
         (
             'mlkd',
             'resnet32x4_resnet8x4',
-            dict(ce=0.1, MLKDLoss=dict(loss_weight=0.9), lr=0.025),
+            dict(
+                ce=0.1,
+                MLKDLoss=dict(loss_weight=0.9, reference_slip=True),
+                lr=0.025,
+            ),
         ),
         (
             'mlkd',
@@ -171,6 +175,17 @@ def test_recipes_of_cifar(method, pair, expected, tmp_path):
         'TwoViews'
     )
     assert two_views == method.startswith('mlkd')
+
+
+def test_cells_say_which_mlkd_they_train():
+    """That of the published code for its numbers, the formula in the demo."""
+    found = set()
+    for name, text in CELLS.items():
+        cells = name.split('-')[0]
+        for loss in Config.fromstring(text, '.py').model.get('losses', []):
+            if loss['type'] == 'mmdet_rankkd.MLKDLoss':
+                found.add((cells, loss['reference_slip']))
+    assert found == {('cifar100', True), ('digits_cls', False)}
 
 
 def test_recipe_of_the_transformers(tmp_path):

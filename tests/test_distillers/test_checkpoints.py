@@ -65,7 +65,11 @@ def test_plain_mmdetection_without_this_package(trained, project, tmp_path):
         'torch.save([result.bboxes, result.scores, result.labels], out)\n'
     )
     plain_config = tmp_path / 'plain_student.py'
-    Config.fromfile(project / 'student.py').dump(plain_config)
+    cfg = Config.fromfile(project / 'student.py')
+    # MMDetection's own has one layer more, which nothing uses.
+    assert cfg.model.backbone.type == 'mmdet_rankkd.MobileNetV2'
+    cfg.model.backbone.type = 'MobileNetV2'
+    cfg.dump(plain_config)
     image = project / 'data/img/1.png'
     out = tmp_path / 'out.pth'
     checkpoint = trained / 'epoch_1.pth'
@@ -280,5 +284,5 @@ def test_no_unused_parameters_of_ours(distill_cfg):
     model = build(distill_cfg.model).train()
     data = model.data_preprocessor(raw_batch(), True)
     model.parse_losses(model(**data, mode='loss'))[0].backward()
-    unused = [n for n, p in model.named_parameters() if p.grad is None]
-    assert all(n.startswith('backbone.conv2') for n in unused)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained and all(p.grad is not None for p in trained)

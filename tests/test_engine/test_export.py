@@ -43,6 +43,13 @@ def test_export(training_checkpoint, tmp_path):
     config = Config.fromstring(saved['meta']['cfg'], '.py')
     assert config.model.type == 'FasterRCNN'
     assert 'mmdet_rankkd' not in saved['meta']['cfg']
+    # Built by MMDetection's own classes, all that is missing is unused.
+    assert config.model.backbone.type == 'MobileNetV2'
+    missing, extra = build(config.model).load_state_dict(
+        saved['state_dict'], strict=False
+    )
+    assert missing and not extra
+    assert all(k.startswith('backbone.conv2.') for k in missing)
 
 
 def test_inference_from_the_file_alone(training_checkpoint, project, tmp_path):

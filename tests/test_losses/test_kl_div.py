@@ -1,4 +1,6 @@
+import itertools
 import math
+from decimal import Decimal, localcontext
 
 import pytest
 import torch
@@ -152,6 +154,61 @@ def test_binary_form(temperature):
         lambda s: binary_kl_div_loss(s, teacher, temperature=temperature),
         student.requires_grad_(),
     )
+
+
+def exact_binary(student, teacher):
+    """Divergence and derivative of two logits, with 80 digits."""
+    with localcontext() as context:
+        context.prec = 80
+        s, t = Decimal(student), Decimal(teacher)
+        p, q = 1 / (1 + (-t).exp()), 1 / (1 + (-s).exp())
+        value = p * (p / q).ln() + (1 - p) * ((1 - p) / (1 - q)).ln()
+        return float(value), float(q - p)
+
+
+LOGITS = [0, 0.1, 1, 5, 12, 19.5, 20.5, 25, 40, 60]
+LOGITS = sorted({sign * x for x in LOGITS for sign in (1, -1)})
+APART = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1, 2]
+PAIRS = list(itertools.product(LOGITS, LOGITS)) + [
+    (x + sign * d, x) for x in LOGITS for d in APART for sign in (1, -1)
+]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_binary_form_is_precise_everywhere(dtype):
+    """For large logits, equal ones and such that hardly differ."""
+    student, teacher = torch.tensor(PAIRS, dtype=dtype).t()[:, :, None]
+    x = student.clone().requires_grad_()
+    rows = binary_kl_div_loss(x, teacher, reduction='none')
+    rows.sum().backward()
+    for value, slope, s, t in zip(
+        *(z.flatten().tolist() for z in (rows, x.grad, student, teacher))
+    ):
+        expected, derivative = exact_binary(s, t)
+        rel = 8 * torch.finfo(dtype).eps / min(abs(s - t) or 1, 1)
+        assert value >= 0
+        assert value == pytest.approx(expected, rel=rel, abs=0), (s, t)
+        assert slope == pytest.approx(derivative, rel=rel, abs=0), (s, t)
+
+
+def test_binary_form_in_pieces():
+    """More rows than are computed at a time, as by themselves."""
+    student, teacher = torch.randn(2, 3000, 80)
+    weight = torch.rand(3000)
+    x = student.clone().requires_grad_()
+    loss = binary_kl_div_loss(x, teacher, temperature=2, weight=weight)
+    loss.backward()
+    for i in (0, 409, 410, 2999):
+        row = student[i : i + 1].clone().requires_grad_()
+        one = binary_kl_div_loss(row, teacher[i : i + 1], temperature=2)
+        (one * weight[i] / 3000).backward()
+        assert torch.allclose(row.grad[0], x.grad[i])
+    rows = binary_kl_div_loss(
+        student, teacher, temperature=2, reduction='none'
+    )
+    expected = binary_loops(student[:9].double(), teacher[:9].double(), 2)
+    assert torch.allclose(rows[:9].double(), expected, rtol=1e-5)
+    assert torch.allclose((rows * weight).mean(), loss)
 
 
 def test_binary_form_at_its_edges():

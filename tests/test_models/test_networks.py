@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from mmdet_rankkd.registry import MODELS
 
@@ -201,6 +202,21 @@ def test_deit_with_distillation_token():
     assert count(model) == 5563400
     assert len(model.extract_feat(torch.randn(1, 3, 224, 224))) == 2
     assert model.head.fc_dist.weight.abs().sum() == 0
+
+
+@pytest.mark.parametrize('name', TRANSFORMERS)
+def test_epsilon_of_layer_norms(name):
+    """1e-6 in every one, and what that means for nearly equal tokens."""
+    model = classifier(TRANSFORMERS[name][0], 100).eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
+    assert len(norms) > 10
+    for norm in norms:
+        (width,) = norm.normalized_shape
+        x = 1e-3 * torch.randn(2, width)
+        centred = x - x.mean(1, keepdim=True)
+        variance = centred.square().mean(1, keepdim=True)
+        expected = centred / (variance + 1e-6).sqrt()
+        assert torch.allclose(norm(x), expected, atol=1e-5)
 
 
 def test_t2t_frozen_parameters():

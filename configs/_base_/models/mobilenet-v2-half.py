@@ -3,7 +3,7 @@
 mobilenet_v2_half = dict(
     backbone=dict(
         _delete_=True,
-        type='MobileNetV2',
+        type='mmdet_rankkd.MobileNetV2',
         widen_factor=0.5,
         out_indices=(1, 2, 4, 6),
         act_cfg=dict(type='ReLU6'),

@@ -9,7 +9,7 @@ mobilenet_v2 = dict(
     ),
     backbone=dict(
         _delete_=True,
-        type='MobileNetV2',
+        type='mmdet_rankkd.MobileNetV2',
         out_indices=(1, 2, 4, 6),
         act_cfg=dict(type='ReLU6'),
         # Frozen batch norm; all convolutions train.
@@ -21,5 +21,3 @@ mobilenet_v2 = dict(
     ),
     neck=dict(in_channels=[24, 32, 96, 320]),
 )
-# MMDetection's MobileNetV2 also runs its last, unused 1280-channel layer.
-find_unused_parameters = True
