@@ -4,17 +4,38 @@ import importlib
 import importlib.util
 import os
 import pickle
+import struct
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
+from .diagnose import AGAIN, first_line, problem_of, refusal_of
+
+PathLike = Union[str, 'os.PathLike[str]']
+
 # NumPy 2 moved its core; files name one place or the other.
 NUMPY_CORES = ('numpy.core', 'numpy._core')
 multiarray: Any = importlib.import_module(
     NUMPY_CORES[int(np.__version__.split('.')[0]) > 1] + '.multiarray'
+)
+
+#: What ``torch.load`` raises on a damaged file, besides ``UnpicklingError``.
+DAMAGE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
 )
 
 #: Prefix, in a checkpoint, of what a distiller learns of its own.
@@ -76,8 +97,8 @@ def locate_file(
         folder (str, optional): Folder of the config, if it is known.
 
     Raises:
-        FileNotFoundError: If there is no such file; the message names each
-            place that was looked in.
+        FileNotFoundError: If there is no such file, or a folder in its place;
+            the message names each place that was looked in.
     """
     if '://' in path:
         return path
@@ -96,6 +117,15 @@ def locate_file(
     for place in places:
         if place.is_file():
             return str(place)
+    for place in places:
+        if path and place.is_dir():
+            suffix = '.py' if 'config' in what else '.pth'
+            files = sorted(x.name for x in place.glob(f'*{suffix}'))
+            inside = first_few(files) if files else f'no {suffix} file'
+            raise FileNotFoundError(
+                f'{what} {path!r} is a folder, and a file is needed; it '
+                f'holds {inside}'
+            )
     looked = ' and '.join(dict.fromkeys(str(p.parent) for p in places))
     hint = ''
     if folder is None and not os.path.isabs(path) and '::' not in path:
@@ -105,14 +135,14 @@ def locate_file(
     )
 
 
-def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
+def read_checkpoint(path: PathLike, trust: bool = False) -> Dict[str, Any]:
     """Read a checkpoint on to the CPU.
 
     Args:
-        path (str): File, ``package::path`` (see :func:`locate_file`), or
-            address beginning with http:// or https:// (the download is kept
-            in torch's hub cache). With ``trust``, whatever MMEngine's
-            ``CheckpointLoader`` takes.
+        path (str or Path): File, ``package::path`` (see
+            :func:`locate_file`), or address beginning with http:// or
+            https:// (the download is kept in torch's hub cache). With
+            ``trust``, whatever MMEngine's ``CheckpointLoader`` takes.
         trust (bool): Also execute pickled code. Only for files whose origin
             you trust: they can do whatever you can.
 
@@ -120,39 +150,22 @@ def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
         dict: The checkpoint. A bare state dict is put under ``state_dict``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file needs pickled code, or holds no state dict.
+        FileNotFoundError: If there is no such file, or a folder in its place.
+        ValueError: If the file cannot be downloaded or opened, is of another
+            kind (a web page, an archive, a git-lfs pointer, ...), is cut off,
+            needs pickled code or holds no state dict. The message says which
+            of these, and what to do.
     """
-    remote = path.startswith(('http://', 'https://'))
-    path = locate_file(path, 'checkpoint')
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(
+            f'checkpoint must be a file or an address, got {path!r}'
+        )
+    path = os.fspath(path)
     allow_mmengine_checkpoints()
-    try:
-        if trust:
-            checkpoint = _read_trusted(path)
-        elif remote:
-            checkpoint = torch.hub.load_state_dict_from_url(
-                path, map_location='cpu', weights_only=True
-            )
-        elif '://' in path:
-            raise ValueError(
-                f'checkpoint {path!r}: only files and http(s) addresses are '
-                'read without pickled code'
-            )
-        else:
-            checkpoint = torch.load(
-                path, map_location='cpu', weights_only=True
-            )
-    except pickle.UnpicklingError as error:
-        reason = str(error).split('\n')[0]
-        raise ValueError(
-            f'checkpoint {path!r} cannot be read without executing pickled '
-            f'code ({reason}). If you trust its origin, allow it: '
-            "teacher=dict(..., trust_checkpoint=True), or the tools' --trust."
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f'checkpoint {path!r} is damaged or not a checkpoint: {error}'
-        ) from error
+    if '://' in path and not path.startswith(('http://', 'https://')):
+        checkpoint = _read_elsewhere(path, trust)
+    else:
+        checkpoint = _read_file(path, trust)
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'checkpoint {path!r} holds a {type(checkpoint).__name__}, not '
@@ -160,15 +173,74 @@ def read_checkpoint(path: str, trust: bool = False) -> Dict[str, Any]:
         )
     if 'state_dict' not in checkpoint:
         checkpoint = dict(state_dict=checkpoint)
+    if not isinstance(checkpoint['state_dict'], dict):
+        kind = type(checkpoint['state_dict']).__name__
+        raise ValueError(
+            f'checkpoint {path!r} holds a {kind} under "state_dict", not a '
+            'state dict'
+        )
     return checkpoint
 
 
-def _read_trusted(path: str) -> Any:
-    if os.path.isfile(path):
-        return torch.load(path, map_location='cpu', weights_only=False)
+def _read_file(path: str, trust: bool) -> Any:
+    name = f'checkpoint {path!r}'
+    if '://' in path:
+        file = _download(path)
+        name += f' (kept in {file}; delete that to download it again)'
+    else:
+        file = Path(locate_file(path, 'checkpoint'))
+    try:
+        problem = problem_of(file)
+    except OSError as error:
+        raise ValueError(f'{name} cannot be opened: {error}') from error
+    if problem is not None:
+        raise ValueError(f'{name} {problem}')
+    try:
+        return torch.load(file, map_location='cpu', weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'{name} {refusal_of(str(error))}') from error
+    except DAMAGE as error:
+        if trust and isinstance(error, (AttributeError, ImportError)):
+            raise ValueError(
+                f'{name} needs code that is not here: {error}. Run it where '
+                'that can be imported (PYTHONPATH), or write its state dict '
+                'alone with torch.save.'
+            ) from error
+        raise ValueError(
+            f'{name} is damaged ({type(error).__name__}: '
+            f'{first_line(str(error))}) {AGAIN}'
+        ) from error
+
+
+def _download(url: str) -> Path:
+    """A file's copy in torch's hub cache, downloaded if it is not there."""
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    file = folder / os.path.basename(urlparse(url).path)
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file))
+        except (OSError, ValueError, HTTPException) as error:
+            raise ValueError(
+                f'checkpoint {url!r} cannot be downloaded: {error}'
+            ) from error
+    return file
+
+
+def _read_elsewhere(path: str, trust: bool) -> Any:
+    if not trust:
+        raise ValueError(
+            f'checkpoint {path!r}: only files and http(s) addresses are read '
+            'without pickled code'
+        )
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    try:
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except (*DAMAGE, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f'checkpoint {path!r} cannot be read: {error}'
+        ) from error
 
 
 def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:

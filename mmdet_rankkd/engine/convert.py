@@ -76,8 +76,12 @@ RULES: Dict[str, Rules] = {
 CONTAINERS = ('model', 'model_state', 'state_dict', 'net')
 
 
-def unwrap(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+def unwrap(checkpoint: Dict[str, Any], what: str) -> Dict[str, torch.Tensor]:
     """The weights in a checkpoint of any of these projects.
+
+    Args:
+        checkpoint (dict): As :func:`read_checkpoint` returns it.
+        what (str): How to name the file in messages.
 
     Raises:
         ValueError: If something that is not a tensor is among them.
@@ -91,12 +95,21 @@ def unwrap(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
     others = [k for k, v in weights.items() if not torch.is_tensor(v)]
     if others:
         raise ValueError(
-            f'entries that are no tensors: {first_few(others)}; expected a '
-            f'state dict, bare or under one of {CONTAINERS}'
+            f'{what} has entries that are no tensors: {first_few(others)}; '
+            f'expected a state dict, bare or under one of {CONTAINERS}'
         )
     if weights and all(k.startswith('module.') for k in weights):
         weights = strip_prefix(weights, 'module.')
     return weights
+
+
+def is_distiller(weights: Dict[str, torch.Tensor]) -> bool:
+    """Whether weights are those of a whole distiller of mdistiller.
+
+    Its files ``latest``, ``best`` and ``epoch_N`` hold student, teacher and
+    what the method learns; the student alone is in ``student_latest`` etc.
+    """
+    return {'student', 'teacher'} <= {k.split('.')[0] for k in weights}
 
 
 def rename(
@@ -136,7 +149,8 @@ def convert_checkpoint(
     """Write a checkpoint of another project in the form of this one.
 
     Every weight of the model must be in the file, with its shape, and every
-    entry of the file must be used.
+    entry of the file must be used. Of a whole distiller of mdistiller (its
+    ``best`` in place of ``student_best``) that goes for the student's part.
 
     Args:
         checkpoint (str): File to read.
@@ -147,7 +161,8 @@ def convert_checkpoint(
         trust (bool): Execute pickled code in the checkpoint.
 
     Returns:
-        dict: ``source``, ``weights`` and ``parameters``.
+        dict: ``source``, ``part`` of the file that was taken, ``weights``
+        and ``parameters``.
 
     Raises:
         FileExistsError: If ``out`` exists and ``force`` is not set.
@@ -165,16 +180,25 @@ def convert_checkpoint(
         raise ValueError(
             f'source must be auto or one of {sorted(RULES)}, got {source!r}'
         )
-    weights = unwrap(read_checkpoint(str(checkpoint), trust))
+    what, part = str(checkpoint), 'all'
+    weights = unwrap(read_checkpoint(checkpoint, trust), what)
+    if is_distiller(weights):
+        part = "the student's, of a whole distiller"
+        what += (
+            ", the student's part of a whole distiller (mdistiller writes "
+            'that part alone beside it, as student_best)'
+        )
+        weights = strip_prefix(weights, 'student.')
     model = build_model(Config.fromfile(config))
     wanted = model.state_dict()
     if source == 'auto':
         source = guess_source(weights, wanted)
     renamed = rename(weights, source)
-    unused = load_weights(model, renamed, f'{checkpoint}, read as {source},')
+    what += f', read as {source},'
+    unused = load_weights(model, renamed, what)
     if unused:
         raise ValueError(
-            f'{checkpoint}, read as {source}, has {len(unused)} entries that '
+            f'{what} has {len(unused)} entries that '
             f'the model has no place for (first: {first_few(unused)})'
         )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -182,6 +206,7 @@ def convert_checkpoint(
     torch.save(dict(state_dict=state, meta=dict(converted_from=source)), out)
     return dict(
         source=source,
+        part=part,
         weights=len(state),
         parameters=sum(p.numel() for p in model.parameters()),
     )

@@ -1,4 +1,12 @@
+import argparse
+import gzip
+import json
+import os
+import pickle
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -59,21 +67,179 @@ def test_only_statistics_of_the_history_are_looked_up():
         _history_statistic(dict, 'mean')
 
 
+def refused(path, *parts, trust=False, error=ValueError):
+    """The message of an error, which must name the file and the parts."""
+    with pytest.raises(error) as caught:
+        read_checkpoint(str(path), trust)
+    message = str(caught.value)
+    assert path.name in message
+    for part in parts:
+        assert part in message, message
+    return message
+
+
 def test_bare_state_dict_and_errors(tmp_path):
     torch.save({'a': torch.ones(1)}, tmp_path / 'bare.pth')
-    assert set(read_checkpoint(str(tmp_path / 'bare.pth'))) == {'state_dict'}
+    assert set(read_checkpoint(tmp_path / 'bare.pth')) == {'state_dict'}
     torch.save([1], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='holds a list'):
-        read_checkpoint(str(tmp_path / 'list.pth'))
-    with pytest.raises(FileNotFoundError, match='does not exist'):
-        read_checkpoint(str(tmp_path / 'none.pth'))
-    (tmp_path / 'cut.pth').write_bytes(
-        (tmp_path / 'bare.pth').read_bytes()[:200]
+    refused(tmp_path / 'list.pth', 'holds a list')
+    torch.save(dict(state_dict=[1]), tmp_path / 'inner.pth')
+    refused(tmp_path / 'inner.pth', 'holds a list under "state_dict"')
+    refused(
+        tmp_path / 'none.pth',
+        f'does not exist (looked in {os.getcwd()})',
+        error=FileNotFoundError,
     )
-    with pytest.raises(ValueError, match='damaged'):
-        read_checkpoint(str(tmp_path / 'cut.pth'))
+    with pytest.raises(FileNotFoundError, match="'' does not exist"):
+        read_checkpoint('')
     with pytest.raises(ValueError, match='only files and http'):
         read_checkpoint('open-mmlab://resnet50')
+    with pytest.raises(ValueError, match='a file or an address, got None'):
+        read_checkpoint(None)
+
+
+LFS = (
+    'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n'
+    'size 167287506\n'
+)
+
+
+@pytest.mark.parametrize('trust', [False, True])
+@pytest.mark.parametrize(
+    'content, what, advice',
+    [
+        (
+            b'\n<!DOCTYPE html>\n<html><title>Sign\nin</title></html>',
+            "an HTML page (its title: 'Sign\\nin')",
+            'Download it again from the address of the file itself',
+        ),
+        (b'<html lang="en">', 'an HTML page', 'Download it again'),
+        (b'<?xml version="1.0"?><Error/>', 'XML text', 'Download it again'),
+        (
+            json.dumps(dict(message='Not Found')).encode(),
+            """JSON text, not a checkpoint; it begins with '{"message""",
+            'Download it again',
+        ),
+        (
+            b'404: Not Found',
+            "plain text, not a checkpoint; it begins with '404: Not Found'",
+            'Download it again',
+        ),
+        ('é'.encode() * 4000, 'plain text', 'Download it again'),
+        (LFS.encode(), 'a git-lfs pointer', 'git lfs pull'),
+        (b'', 'empty (0 bytes)', 'Download or copy it again'),
+        (gzip.compress(b'weights'), 'a gzip archive', 'Unpack it'),
+        (bytes(range(128, 256)), 'first bytes: 80 81 82', ''),
+        (bytes(600), 'first bytes: 00 00', 'Download or copy it again'),
+        (pickle.dumps(dict(model={})), 'torch.save did not write', ''),
+    ],
+    ids=lambda x: None if isinstance(x, bytes) else str(x)[:20],
+)
+def test_files_of_other_kinds(tmp_path, content, what, advice, trust):
+    """What the file is and what to do, and no advice to trust it."""
+    path = tmp_path / 'epoch_12.pth'
+    path.write_bytes(content)
+    message = refused(path, what, advice, trust=trust)
+    assert 'trust' not in message
+
+
+def test_archives_and_programs(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+        archive.writestr('work/epoch_12.pth', 'x')
+    refused(tmp_path / 'a.pth', 'zip archive', 'work/epoch_12.pth', 'Unpack')
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / 'b.pth')
+    refused(tmp_path / 'b.pth', 'TorchScript', 'state_dict()', trust=True)
+
+
+@pytest.mark.parametrize('trust', [False, True])
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_every_cut_of_a_file_is_called_damaged(tmp_path, is_zip, trust):
+    torch.save(
+        {'a': torch.ones(100)},
+        tmp_path / 'whole.pth',
+        _use_new_zipfile_serialization=is_zip,
+    )
+    content = (tmp_path / 'whole.pth').read_bytes()
+    path = tmp_path / 'cut.pth'
+    for size in [16, *range(40, len(content), 29), len(content) - 1]:
+        path.write_bytes(content[:size])
+        message = refused(path, 'Download or copy it again', trust=trust)
+        assert 'cut off' in message or 'damaged' in message
+        assert '--trust' not in message
+
+
+def test_folders(tmp_path):
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    kind = FileNotFoundError
+    refused(folder, 'is a folder', 'holds no .pth file', error=kind)
+    for epoch in (1, 2):
+        (folder / f'epoch_{epoch}.pth').touch()
+    refused(folder, 'epoch_1.pth, epoch_2.pth', error=kind)
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.system, ('touch executed',)
+
+
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_the_refused_global_is_named(tmp_path, is_zip, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'a.pth'
+    save = partial(torch.save, _use_new_zipfile_serialization=is_zip)
+    save(dict(state_dict={}, opt=argparse.Namespace(lr=0.1)), path)
+    refused(path, 'argparse.Namespace', 'command line of', '--trust')
+    assert read_checkpoint(path, trust=True)['opt'].lr == 0.1
+    save(dict(state_dict=nn.Linear(2, 2)), path)
+    refused(path, 'nn.modules.linear.Linear', 'whole object', '--trust')
+    save(dict(state_dict={}, x=Harmful()), path)
+    message = refused(path, f'{os.name}.system', 'Do not trust it')
+    assert '--trust' not in message
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_code_that_is_not_here(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict={}, x=argparse.Namespace()), path)
+    with zipfile.ZipFile(path) as old:
+        content = {i: old.read(i) for i in old.infolist()}
+    with zipfile.ZipFile(path, 'w') as new:
+        for info, data in content.items():
+            data = data.replace(b'cargparse\n', b'cmy_models\n')
+            new.writestr(info, data)
+    refused(path, 'my_models.Namespace', '--trust')
+    refused(path, "No module named 'my_models'", 'PYTHONPATH', trust=True)
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """Address of a folder that a server on this machine hands out."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+    yield folder, f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+def test_addresses(address, tmp_path):
+    folder, url = address
+    torch.save({'a': torch.ones(1)}, folder / 'good.pth')
+    loaded = read_checkpoint(f'{url}/good.pth?download=1')['state_dict']
+    assert loaded['a'] == 1
+    (folder / 'good.pth').unlink()  # the second time, of the cache
+    assert read_checkpoint(f'{url}/good.pth', trust=True)['state_dict']
+    with pytest.raises(ValueError, match=r'good2.*be downloaded: .*404'):
+        read_checkpoint(f'{url}/good2.pth')
+    (folder / 'page.pth').write_text('<html><title>Sorry</title>')
+    cached = tmp_path / 'cache/hub/checkpoints/page.pth'
+    with pytest.raises(ValueError, match='an HTML page') as caught:
+        read_checkpoint(f'{url}/page.pth')
+    assert f'kept in {cached}; delete that' in str(caught.value)
 
 
 def test_classes_of_old_and_new_checkpoints():

@@ -195,7 +195,40 @@ def test_another_shape(resnet):
 
 
 def test_not_a_tensor(resnet):
-    refused(resnet, lambda w: w.update(lr=0.1), 'no tensors: lr')
+    refused(
+        resnet, lambda w: w.update(lr=0.1), r'file\.pth has .*no tensors: lr'
+    )
+
+
+@pytest.mark.parametrize('module', ['module.', ''])
+def test_whole_distillers_of_mdistiller(resnet, module):
+    """Its ``best``: the student's part is taken, as of ``student_best``."""
+    config, weights, file = resnet
+    teacher = {k: v + 1 for k, v in weights.items()}
+    distiller = {
+        **{f'{module}student.{k}': v for k, v in weights.items()},
+        **{f'{module}teacher.{k}': v for k, v in teacher.items()},
+        f'{module}crd_loss.embed_s.linear.weight': torch.ones(128, 256),
+    }
+    best = dict(epoch=240, model=distiller, optimizer={}, best_acc=76.3)
+    torch.save(best, file)
+    facts = convert_checkpoint(file, config, file.with_name('whole.pth'))
+    assert 'student' in facts['part'] and facts['source'] == 'mdistiller'
+    torch.save(dict(model=weights), file.with_name('student_best'))
+    facts = convert_checkpoint(
+        file.with_name('student_best'), config, file.with_name('alone.pth')
+    )
+    assert facts['part'] == 'all'
+    whole, alone = (
+        torch.load(file.with_name(n))['state_dict']
+        for n in ('whole.pth', 'alone.pth')
+    )
+    assert list(whole) == list(alone)
+    assert all(torch.equal(whole[k], alone[k]) for k in alone)
+    # Another network's config: the message says what was read.
+    other = config.with_name('resnet20_cifar100.py')
+    with pytest.raises(ValueError, match="student's part .* student_best"):
+        convert_checkpoint(file, other, file.with_name('c.pth'))
 
 
 def test_files_with_code_need_trust(resnet):
