@@ -21,6 +21,8 @@ from mmdet_rankkd.engine.checkpoint import (
     read_checkpoint,
 )
 
+from ..conftest import ROOT
+
 
 def test_mmengine_types_are_read_without_pickled_code(tmp_path):
     path = tmp_path / 'a.pth'
@@ -87,7 +89,7 @@ def test_bare_state_dict_and_errors(tmp_path):
     refused(tmp_path / 'inner.pth', 'holds a list under "state_dict"')
     refused(
         tmp_path / 'none.pth',
-        f'does not exist (looked in {os.getcwd()})',
+        f'does not exist (looked in {tmp_path})',
         error=FileNotFoundError,
     )
     with pytest.raises(FileNotFoundError, match="'' does not exist"):
@@ -176,6 +178,17 @@ def test_folders(tmp_path):
     for epoch in (1, 2):
         (folder / f'epoch_{epoch}.pth').touch()
     refused(folder, 'epoch_1.pth, epoch_2.pth', error=kind)
+
+
+def test_files_of_a_package():
+    path = 'digits_cls/resnet14x2_digits-cls.pth'
+    loaded = read_checkpoint(f'mmdet_rankkd::{path}')['state_dict']
+    again = read_checkpoint(ROOT / 'configs' / path)['state_dict']
+    assert all(torch.equal(loaded[k], again[k]) for k in again)
+    with pytest.raises(FileNotFoundError, match='looked in .*digits_cls'):
+        read_checkpoint('mmdet_rankkd::digits_cls/none.pth')
+    with pytest.raises(FileNotFoundError, match="no package 'nothing'"):
+        read_checkpoint('nothing::digits_cls/none.pth')
 
 
 class Harmful:
