@@ -13,8 +13,8 @@ from mmdet_rankkd.analysis.sweep import (
     table_rows,
     to_markdown,
 )
+from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import DistillDetector
-from mmdet_rankkd.distillers.teacher import build_model, load_config
 
 from .conftest import ROOT, build, raw_batch
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmdet_rankkd.engine.checkpoint import multiarray
+from mmdet_rankkd.compat import numpy_multiarray
 from mmdet_rankkd.registry import DATASETS
 
 FOLDER = 'cifar-100-python'
@@ -49,8 +49,8 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Only what a pickled array is made of."""
         allowed = {
-            'numpy.core.multiarray': multiarray,
-            'numpy._core.multiarray': multiarray,
+            'numpy.core.multiarray': numpy_multiarray(),
+            'numpy._core.multiarray': numpy_multiarray(),
             'numpy': np,
         }
         if (module, name) == ('_codecs', 'encode'):

@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
+from mmdet_rankkd.checkpoint.load import DISTILLER_PREFIX
 from mmdet_rankkd.logits.masks import imitation_masks
 from mmdet_rankkd.losses import (
     DistillLoss,

@@ -1,22 +1,20 @@
 """The frozen teacher, kept out of the student's module tree."""
 
-import copy
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from mmdet_rankkd.engine.checkpoint import (
+from mmdet_rankkd.checkpoint.build import build_model, load_config
+from mmdet_rankkd.checkpoint.load import first_few, load_weights
+from mmdet_rankkd.checkpoint.read import (
+    Checkpoint,
     checkpoint_classes,
-    first_few,
-    load_weights,
     read_checkpoint,
 )
 from mmdet_rankkd.logits.classes import ClassMap
@@ -27,30 +25,6 @@ DTYPES = {
     'fp16': torch.float16,
     'float16': torch.float16,
 }
-
-
-def load_config(config: Union[str, dict, Config]) -> Config:
-    """Read a config given as a file, a ``package::path`` or a dict."""
-    if isinstance(config, Config):
-        return config
-    if isinstance(config, dict):
-        return Config(dict(config))
-    if '::' in config:
-        return Config.fromstring(f'_base_ = {config!r}', '.py')
-    return Config.fromfile(config)
-
-
-def build_model(config: Config) -> nn.Module:
-    """Build the model of a config under the config's own default scope."""
-    if 'model' not in config:
-        raise ValueError('the config has no "model"')
-    scope = config.get('default_scope') or 'mmdet'
-    # Some detectors of MMDetection write to the config they are built of.
-    model = copy.deepcopy(dict(config.model))
-    if 'data_preprocessor' in config:  # as MMEngine's Runner does
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(ConfigDict(model))
 
 
 def current_classes() -> Optional[Sequence[str]]:
@@ -173,7 +147,7 @@ class Teacher:
             model = build_model(load_config(self.config))
         return features.probe(model, 'teacher', self.input_size)
 
-    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> None:
+    def _load(self, model: nn.Module, checkpoint: Checkpoint) -> None:
         what = f'teacher checkpoint {self.checkpoint!r}'
         unused = load_weights(model, checkpoint['state_dict'], what)
         if unused:
@@ -184,16 +158,14 @@ class Teacher:
                 level=30,
             )
 
-    def class_names(
-        self, checkpoint: Dict[str, Any]
-    ) -> Optional[Sequence[str]]:
+    def class_names(self, checkpoint: Checkpoint) -> Optional[Sequence[str]]:
         """Names of the teacher's classes, where they are known."""
         if self.classes is not None:
             return self.classes
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
+        self, checkpoint: Checkpoint, class_map: Optional[ClassMap]
     ) -> None:
         theirs, ours = self.class_names(checkpoint), current_classes()
         if class_map is not None:

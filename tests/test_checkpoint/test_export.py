@@ -7,16 +7,15 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 
-from mmdet_rankkd.distillers import DistillDetector
-from mmdet_rankkd.engine import TauHook
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import (
+from mmdet_rankkd.checkpoint.export import (
     export_student,
     package_types,
-    read_config_text,
     student_config,
     student_weights,
 )
+from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.distillers import DistillDetector
+from mmdet_rankkd.engine import TauHook
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KendallRankLoss
 
@@ -246,24 +245,6 @@ def test_names_that_mmdetection_knows_alone(student_cfg):
     assert plain.test_cfg.rpn.nms.type == 'nms'
 
 
-def test_config_text(distill_cfg):
-    """The same as MMEngine reads, and nothing in it is executed."""
-    distill_cfg.odd = {'a-b': (1, -2.5, None), 'c': [dict(x=()), 'é"\'']}
-    values = read_config_text(distill_cfg.pretty_text)
-    assert values == distill_cfg.to_dict()
-    # As OneDL's MMEngine writes classes.
-    values = read_config_text('model=dict(type=mmdet.models.FasterRCNN)')
-    assert values == dict(model=dict(type='mmdet.models.FasterRCNN'))
-    for text in (
-        "__import__('os').system('true')",
-        "x = __import__('os').system('true')",
-        'x = [i for i in (1, 2)]',
-        "x = open('f')",
-    ):
-        with pytest.raises(ValueError, match='line 1'):
-            read_config_text(text)
-
-
 def test_code_in_the_config_is_not_executed(training_checkpoint, tmp_path):
     path, student = training_checkpoint
     checkpoint = torch.load(path)
@@ -371,6 +352,38 @@ def test_command_line(training_checkpoint, tmp_path):
         text=True,
     )
     assert done.returncode == 1 and 'exists' in done.stderr
+    done = subprocess.run(
+        [*command, tmp_path, '--force'], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and 'is a folder' in done.stderr
+
+
+def test_the_same_content_is_the_same_file(training_checkpoint, tmp_path):
+    """Whatever its name: the sum names the student."""
+    path, _ = training_checkpoint
+    first = export_student(path, tmp_path / 'a.pth')
+    assert first == export_student(path, tmp_path / 'other.pth')
+
+
+@pytest.mark.parametrize('force', [False, True])
+def test_a_failing_write_leaves_nothing(
+    training_checkpoint, tmp_path, monkeypatch, force
+):
+    path, _ = training_checkpoint
+    out = tmp_path / 'out/student.pth'
+    if force:
+        export_student(path, out)
+    before = out.read_bytes() if force else None
+
+    def save(content, file):
+        file.write(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(torch, 'save', save)
+    with pytest.raises(OSError, match='disk full'):
+        export_student(path, out, force=force)
+    assert [x.name for x in out.parent.iterdir()] == ['student.pth'] * force
+    assert (out.read_bytes() if force else None) == before
 
 
 NEW_STYLE = ROOT / 'configs/new_style'

@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.distillers.teacher import build_model
-from mmdet_rankkd.engine.convert import convert_checkpoint
+from mmdet_rankkd.checkpoint.build import build_model
+from mmdet_rankkd.checkpoint.convert import convert_checkpoint
 
 from ..conftest import ROOT
 
@@ -166,6 +166,30 @@ def resnet(tmp_path):
     return config, theirs(model, 'fc'), tmp_path / 'file.pth'
 
 
+def test_a_failing_write_leaves_nothing(resnet, monkeypatch):
+    config, weights, file = resnet
+    torch.save(weights, file)
+
+    def save(content, out):
+        out.write(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(torch, 'save', save)
+    with pytest.raises(OSError, match='disk full'):
+        convert_checkpoint(file, config, file.with_name('new') / 'out.pth')
+    assert list(file.with_name('new').iterdir()) == []
+
+
+def test_configs_of_a_package(resnet):
+    config, weights, file = resnet
+    torch.save(weights, file)
+    name = f'mmdet_rankkd::cifar100/{config.name}'
+    facts = convert_checkpoint(file, name, file.with_name('out.pth'))
+    assert facts['weights'] == len(weights)
+    with pytest.raises(FileNotFoundError, match='config .*none.py'):
+        convert_checkpoint(file, 'none.py', file.with_name('b.pth'))
+
+
 def refused(resnet, change, match):
     config, weights, file = resnet
     change(weights)
@@ -240,5 +264,7 @@ def test_files_with_code_need_trust(resnet):
     convert_checkpoint(file, config, out, trust=True)
     with pytest.raises(FileExistsError, match='--force'):
         convert_checkpoint(file, config, out, trust=True)
+    with pytest.raises(IsADirectoryError, match='is a folder'):
+        convert_checkpoint(file, config, file.parent, force=True, trust=True)
     with pytest.raises(ValueError, match='source must be'):
         convert_checkpoint(file, config, file.with_name('b'), source='keras')

@@ -1,28 +1,65 @@
 """Reading checkpoints without executing what is pickled in them."""
 
-import importlib
 import importlib.util
 import os
 import pickle
 import struct
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import (
+    Callable,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    TypedDict,
+    Union,
+    cast,
+)
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
+from mmdet_rankkd.compat import NUMPY_CORES, numpy_multiarray
+
 from .diagnose import AGAIN, first_line, problem_of, refusal_of
+from .load import StateDict, first_few
 
 PathLike = Union[str, 'os.PathLike[str]']
+SafeGlobal = Union[Callable, Tuple[Callable, str]]
 
-# NumPy 2 moved its core; files name one place or the other.
-NUMPY_CORES = ('numpy.core', 'numpy._core')
-multiarray: Any = importlib.import_module(
-    NUMPY_CORES[int(np.__version__.split('.')[0]) > 1] + '.multiarray'
-)
+
+class Meta(TypedDict, total=False):
+    """What is read of the facts that MMEngine keeps beside the weights.
+
+    Attributes:
+        cfg (str): The config of the training, as text.
+        dataset_meta (dict): With the names of the classes under ``classes``,
+            or ``CLASSES`` in old files.
+        CLASSES (Sequence[str]): Names of the classes in files of
+            MMDetection 2.
+    """
+
+    cfg: str
+    dataset_meta: Dict[str, Sequence[str]]
+    CLASSES: Sequence[str]
+
+
+class Checkpoint(TypedDict, total=False):
+    """What is read of a checkpoint.
+
+    Attributes:
+        state_dict (dict): The weights by their name; always there. Entries
+            of files of other projects need not be tensors.
+        meta (dict, optional): See :class:`Meta`.
+    """
+
+    state_dict: StateDict
+    meta: Optional[Meta]
+
 
 #: What ``torch.load`` raises on a damaged file, besides ``UnpicklingError``.
 DAMAGE = (
@@ -38,12 +75,9 @@ DAMAGE = (
     struct.error,
 )
 
-#: Prefix, in a checkpoint, of what a distiller learns of its own.
-DISTILLER_PREFIX = 'distiller.'
 
-
-def _history_statistic(owner: type, name: str) -> Any:
-    """Stands in for ``getattr`` where a checkpoint asks for it.
+def _history_statistic(owner: type, name: str) -> Callable:
+    """Stand in for ``getattr`` where a checkpoint asks for it.
 
     MMEngine's ``HistoryBuffer`` is pickled with references to its own
     methods; nothing else may be looked up.
@@ -53,8 +87,8 @@ def _history_statistic(owner: type, name: str) -> Any:
     raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is refused')
 
 
-def safe_globals() -> List[Any]:
-    """The harmless types that MMEngine puts into its checkpoints."""
+def safe_globals() -> List[SafeGlobal]:
+    """List the harmless types that MMEngine puts into its checkpoints."""
     dtypes = {
         type(np.dtype(t))
         for t in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')
@@ -63,7 +97,7 @@ def safe_globals() -> List[Any]:
         HistoryBuffer,
         (_history_statistic, 'builtins.getattr'),
         *(
-            (getattr(multiarray, name), f'{core}.multiarray.{name}')
+            (getattr(numpy_multiarray(), name), f'{core}.multiarray.{name}')
             for core in NUMPY_CORES
             for name in ('_reconstruct', 'scalar')
         ),
@@ -86,7 +120,7 @@ def allow_mmengine_checkpoints() -> None:
 def locate_file(
     path: str, what: str, folder: Optional[Union[str, Path]] = None
 ) -> str:
-    """Where a file is that a config names.
+    """Find a file that a config or a user names.
 
     Args:
         path (str): An absolute path; a relative one, which is looked for in
@@ -95,6 +129,9 @@ def locate_file(
             package; or an address with ``://``, which is returned as it is.
         what (str): How to name the file in the message.
         folder (str, optional): Folder of the config, if it is known.
+
+    Returns:
+        str: The file's absolute path, or the address.
 
     Raises:
         FileNotFoundError: If there is no such file, or a folder in its place;
@@ -135,7 +172,7 @@ def locate_file(
     )
 
 
-def read_checkpoint(path: PathLike, trust: bool = False) -> Dict[str, Any]:
+def read_checkpoint(path: PathLike, trust: bool = False) -> Checkpoint:
     """Read a checkpoint on to the CPU.
 
     Args:
@@ -179,10 +216,10 @@ def read_checkpoint(path: PathLike, trust: bool = False) -> Dict[str, Any]:
             f'checkpoint {path!r} holds a {kind} under "state_dict", not a '
             'state dict'
         )
-    return checkpoint
+    return cast(Checkpoint, checkpoint)
 
 
-def _read_file(path: str, trust: bool) -> Any:
+def _read_file(path: str, trust: bool) -> object:
     name = f'checkpoint {path!r}'
     if '://' in path:
         file = _download(path)
@@ -213,7 +250,7 @@ def _read_file(path: str, trust: bool) -> Any:
 
 
 def _download(url: str) -> Path:
-    """A file's copy in torch's hub cache, downloaded if it is not there."""
+    """Return a file's copy in torch's hub cache, downloaded if need be."""
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     file = folder / os.path.basename(urlparse(url).path)
     if not file.is_file():
@@ -227,7 +264,7 @@ def _download(url: str) -> Path:
     return file
 
 
-def _read_elsewhere(path: str, trust: bool) -> Any:
+def _read_elsewhere(path: str, trust: bool) -> object:
     if not trust:
         raise ValueError(
             f'checkpoint {path!r}: only files and http(s) addresses are read '
@@ -243,8 +280,8 @@ def _read_elsewhere(path: str, trust: bool) -> Any:
         ) from error
 
 
-def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:
-    """Class names that a checkpoint of MMDetection 2 or 3 carries, if any."""
+def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
+    """Return the class names in a checkpoint of MMDetection 2 or 3, if any."""
     meta = checkpoint.get('meta') or {}
     dataset_meta = meta.get('dataset_meta') or {}
     for found in (
@@ -255,85 +292,3 @@ def checkpoint_classes(checkpoint: Dict[str, Any]) -> Optional[Sequence[str]]:
         if found:
             return list(found)
     return None
-
-
-def strip_prefix(state_dict: Dict[str, Any], prefix: str) -> Dict[str, Any]:
-    """Entries whose key begins with a prefix, without it."""
-    return {
-        key[len(prefix) :]: value
-        for key, value in state_dict.items()
-        if key.startswith(prefix)
-    }
-
-
-def first_few(keys: Sequence[str], count: int = 3) -> str:
-    """The first keys of a list, for an error message."""
-    more = f' and {len(keys) - count} more' if len(keys) > count else ''
-    return ', '.join(list(keys)[:count]) + more
-
-
-def load_weights(
-    model: torch.nn.Module, state_dict: Dict[str, Any], what: str
-) -> List[str]:
-    """Load a state dict that must hold every weight of the model.
-
-    Args:
-        model (nn.Module): Where to.
-        state_dict (dict): Weights; a leading ``module.`` is ignored.
-        what (str): How to name the weights in messages.
-
-    Returns:
-        list[str]: Keys of the state dict that the model has no use for.
-
-    Raises:
-        ValueError: If keys are missing, shapes differ, or weights are not
-            finite; the message counts them and names the first.
-    """
-    if state_dict and all(k.startswith('module.') for k in state_dict):
-        state_dict = strip_prefix(state_dict, 'module.')
-    wanted = model.state_dict()
-    missing = [
-        k
-        for k in wanted
-        if k not in state_dict and not k.endswith('num_batches_tracked')
-    ]
-    unused = [k for k in state_dict if k not in wanted]
-    if missing:
-        message = (
-            f'{what} does not fit: {len(wanted) - len(missing)} of '
-            f'{len(wanted)} weights found, {len(missing)} missing '
-            f'(first: {first_few(missing)})'
-        )
-        if unused:
-            message += (
-                f'; it has {len(unused)} others (first: {first_few(unused)})'
-            )
-        raise ValueError(
-            message + '. Config and checkpoint must be of one model.'
-        )
-    wrong = [
-        f'{k}: {tuple(state_dict[k].shape)} in the file, '
-        f'{tuple(wanted[k].shape)} in the model'
-        for k in wanted
-        if k in state_dict and state_dict[k].shape != wanted[k].shape
-    ]
-    if wrong:
-        raise ValueError(
-            f'{what} does not fit: {len(wrong)} weights have another shape '
-            f'(first: {wrong[0]}). Check num_classes and the widths.'
-        )
-    broken = [
-        k
-        for k in wanted
-        if k in state_dict
-        and state_dict[k].is_floating_point()
-        and not state_dict[k].isfinite().all()
-    ]
-    if broken:
-        raise ValueError(
-            f'{what} holds non-finite values in {len(broken)} weights '
-            f'(first: {first_few(broken)}): its training had diverged, or '
-            'the file is damaged.'
-        )
-    model.load_state_dict(state_dict, strict=False)
-    return unused

@@ -3,6 +3,8 @@ import gzip
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +16,8 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from torch import nn
 
-from mmdet_rankkd.engine.checkpoint import (
-    _history_statistic,
-    checkpoint_classes,
-    load_weights,
-    read_checkpoint,
-)
+from mmdet_rankkd.checkpoint import read_checkpoint
+from mmdet_rankkd.checkpoint.read import checkpoint_classes
 
 from ..conftest import ROOT
 
@@ -59,14 +57,6 @@ def test_files_written_with_numpy_1_and_2(tmp_path, core):
             new.writestr(info, data)
     loaded = read_checkpoint(str(tmp_path / 'b.pth'))['state_dict']
     assert loaded['x'].tolist() == [0, 1, 2] and loaded['y'] == 2
-
-
-def test_only_statistics_of_the_history_are_looked_up():
-    assert _history_statistic(HistoryBuffer, 'mean') is HistoryBuffer.mean
-    with pytest.raises(Exception, match='refused'):
-        _history_statistic(HistoryBuffer, '__init__')
-    with pytest.raises(Exception, match='refused'):
-        _history_statistic(dict, 'mean')
 
 
 def refused(path, *parts, trust=False, error=ValueError):
@@ -212,6 +202,28 @@ def test_the_refused_global_is_named(tmp_path, is_zip, monkeypatch):
     assert not (tmp_path / 'executed').exists()
 
 
+class Lookup:
+    """Pickled as ``getattr(owner, name)``."""
+
+    def __init__(self, owner, name):
+        self.found = owner, name
+
+    def __reduce__(self):
+        return getattr, self.found
+
+
+@pytest.mark.parametrize(
+    'owner, name', [(HistoryBuffer, '__init__'), (torch.Tensor, 'mean')]
+)
+def test_only_statistics_of_the_history_are_looked_up(tmp_path, owner, name):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict={}, x=Lookup(HistoryBuffer, 'mean')), path)
+    assert read_checkpoint(path)['x'] is HistoryBuffer.mean
+    torch.save(dict(state_dict={}, x=Lookup(owner, name)), path)
+    message = refused(path, f"{name}') is refused")
+    assert '--trust' not in message
+
+
 def test_code_that_is_not_here(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(dict(state_dict={}, x=argparse.Namespace()), path)
@@ -265,21 +277,35 @@ def test_classes_of_old_and_new_checkpoints():
     assert checkpoint_classes({}) is None
 
 
-def test_load_weights():
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    weights = {k: v.clone() for k, v in model.state_dict().items()}
-    weights.pop('1.num_batches_tracked')  # not in files of torch < 0.4.1
-    prefixed = {f'module.{k}': v for k, v in weights.items()}
-    assert load_weights(model, prefixed, 'x') == []
-    assert load_weights(model, dict(weights, extra=torch.ones(1)), 'x') == [
-        'extra'
-    ]
-    short = dict(weights)
-    short.pop('0.bias')
-    with pytest.raises(ValueError, match='1 missing .first: 0.bias'):
-        load_weights(model, short, 'x')
-    with pytest.raises(ValueError, match=r'\(3, 2\) in the file'):
-        load_weights(model, {**weights, '0.weight': torch.ones(3, 2)}, 'x')
-    bad = torch.tensor([1.0, float('inf')])
-    with pytest.raises(ValueError, match='non-finite.*0.bias'):
-        load_weights(model, {**weights, '0.bias': bad}, 'x')
+LEAN = """
+import sys, types
+package = types.ModuleType('mmdet_rankkd')
+package.__path__ = [sys.argv[1]]
+sys.modules['mmdet_rankkd'] = package  # without running its __init__
+import mmdet_rankkd.checkpoint.read, mmdet_rankkd.checkpoint.load
+loaded = {name.partition('.')[0] for name in sys.modules}
+assert not loaded & {'mmdet', 'mmcv', 'torchvision'}, loaded
+ours = {name for name in sys.modules if name.startswith('mmdet_rankkd.')}
+rooms = {name.split('.')[1] for name in ours}
+assert rooms == {'checkpoint', 'compat'}, rooms
+assert 'mmengine.runner' not in sys.modules
+"""
+
+
+def test_what_the_package_imports_to_read_checkpoints():
+    """It happens whenever mmdet_rankkd is imported, so it must be little."""
+    subprocess.run(
+        [sys.executable, '-c', LEAN, ROOT / 'mmdet_rankkd'], check=True
+    )
+
+
+def test_importing_the_package_is_enough_to_resume(tmp_path):
+    """Torch reads MMEngine's training checkpoints from then on."""
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save(dict(message_hub=dict(loss=buffer)), tmp_path / 'a.pth')
+    code = 'import sys, torch, mmdet_rankkd; torch.load(sys.argv[1])'
+    subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code, tmp_path / 'a.pth'],
+        check=True,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )

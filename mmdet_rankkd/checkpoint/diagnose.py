@@ -52,7 +52,7 @@ COMMANDS = re.compile(
 
 
 def problem_of(path: Path) -> Optional[str]:
-    """Why a file cannot be one of ``torch.save``, judged by its bytes.
+    """Say why a file cannot be one of ``torch.save``, judged by its bytes.
 
     Args:
         path (Path): A file that exists.
@@ -124,7 +124,7 @@ def _problem_of_zip(path: Path) -> Optional[str]:
 
 
 def _has_all_pickles(path: Path) -> bool:
-    """Whether the four pickles that an old file begins with are complete."""
+    """Tell whether the four pickles that begin an old file are complete."""
     with path.open('rb') as file:
         try:
             for _ in range(4):
@@ -144,7 +144,7 @@ def _cut_off(path: Path) -> str:
 
 
 def _text(head: bytes) -> Optional[str]:
-    """The bytes as text, or None if they are not text."""
+    """Decode bytes, or return None if they are not text."""
     # A character may be cut at the end of what was read.
     text = head.decode('utf-8', errors='replace')
     inner = text[:-1] if len(head) == HEAD else text
@@ -176,7 +176,7 @@ def _problem_of_text(text: str) -> str:
 
 
 def refusal_of(reason: str) -> str:
-    """What was refused by ``torch.load`` without pickled code.
+    """Say what ``torch.load`` refused without pickled code.
 
     Args:
         reason (str): Text of the error that it raised.
@@ -209,6 +209,6 @@ def refusal_of(reason: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line of a text, as a sentence."""
+    """Return the first line of a text, as a sentence."""
     line = text.strip().split('\n')[0].strip()
     return line if line.endswith('.') else line + '.'
