@@ -1,7 +1,7 @@
 """Knowledge distillation for MMDetection with Kendall's tau ranking loss."""
 
+from .checkpoint.read import allow_mmengine_checkpoints
 from .compat import register_package, warn_about_versions
-from .engine.checkpoint import allow_mmengine_checkpoints
 from .version import __version__
 
 register_package()

@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import warnings
+from types import ModuleType
 from typing import Any, Dict, Tuple
 
+import numpy as np
 from mmengine.config import utils as config_utils
 from mmengine.utils import digit_version
 
@@ -15,6 +17,14 @@ TESTED: Dict[str, Tuple[str, str]] = {
     'mmcv': ('2.1.0', '2.3.7'),
     'mmdet': ('3.3.0', '3.5.2'),
 }
+#: Where NumPy's core is and was before version 2; files name one or the other.
+NUMPY_CORES = ('numpy.core', 'numpy._core')
+
+
+def numpy_multiarray() -> ModuleType:
+    """The private module of NumPy that pickled arrays refer to."""
+    core = NUMPY_CORES[int(np.__version__.split('.')[0]) > 1]
+    return importlib.import_module(f'{core}.multiarray')
 
 
 def register_package() -> None:

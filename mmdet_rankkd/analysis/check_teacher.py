@@ -6,17 +6,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmdet_rankkd.distillers.teacher import (
-    build_model,
-    compare_classes,
-    load_config,
-    teacher_from,
-)
-from mmdet_rankkd.engine.checkpoint import (
-    first_few,
-    load_weights,
-    read_checkpoint,
-)
+from mmdet_rankkd.checkpoint.build import build_model, load_config
+from mmdet_rankkd.checkpoint.load import first_few, load_weights
+from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.distillers.teacher import compare_classes, teacher_from
 from mmdet_rankkd.logits import ClassMap
 
 

@@ -1,6 +1,5 @@
 """The frozen teacher, kept out of the student's module tree."""
 
-import copy
 import logging
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,19 +9,18 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from mmdet_rankkd.compat import building_runner
-from mmdet_rankkd.engine.checkpoint import (
+from mmdet_rankkd.checkpoint.build import build_model, load_config
+from mmdet_rankkd.checkpoint.load import first_few, load_weights
+from mmdet_rankkd.checkpoint.read import (
+    Checkpoint,
     checkpoint_classes,
-    first_few,
-    load_weights,
     locate_file,
     read_checkpoint,
 )
+from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.logits.classes import ClassMap
 
 from .build import check_arguments, own_random_numbers
@@ -40,40 +38,6 @@ def config_folder() -> Optional[Path]:
     runner = building_runner()
     name = None if runner is None else runner.cfg.filename
     return None if name is None else Path(name).resolve().parent
-
-
-def load_config(
-    config: Union[str, dict, Config], folder: Optional[Path] = None
-) -> Config:
-    """Read a config given as a file, a ``package::path`` or a dict.
-
-    Args:
-        config (str or dict): What to read.
-        folder (Path, optional): Where else a relative path is looked for.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if isinstance(config, Config):
-        return config
-    if isinstance(config, dict):
-        return Config(dict(config))
-    if '::' in config:
-        return Config.fromstring(f'_base_ = {config!r}', '.py')
-    return Config.fromfile(locate_file(config, 'teacher config', folder))
-
-
-def build_model(config: Config) -> nn.Module:
-    """Build the model of a config under the config's own default scope."""
-    if 'model' not in config:
-        raise ValueError('the config has no "model"')
-    scope = config.get('default_scope') or 'mmdet'
-    # Some detectors of MMDetection write to the config they are built of.
-    model = copy.deepcopy(dict(config.model))
-    if 'data_preprocessor' in config:  # as MMEngine's Runner does
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(ConfigDict(model))
 
 
 def current_classes() -> Optional[Sequence[str]]:
@@ -195,9 +159,9 @@ class Teacher:
 
     def read_config(self) -> Config:
         """Its config; see :func:`load_config`."""
-        return load_config(self.config, self.folder)
+        return load_config(self.config, self.folder, 'teacher config')
 
-    def read_checkpoint(self) -> Dict[str, Any]:
+    def read_checkpoint(self) -> Checkpoint:
         """Its checkpoint; see :func:`read_checkpoint`."""
         path = locate_file(self.checkpoint, 'teacher checkpoint', self.folder)
         return read_checkpoint(path, self.trust_checkpoint)
@@ -217,7 +181,7 @@ class Teacher:
             model = build_model(self.read_config())
         return features.probe(model, 'teacher', self.input_size)
 
-    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> str:
+    def _load(self, model: nn.Module, checkpoint: Checkpoint) -> str:
         """Load all weights; return how many there were."""
         what = f'teacher checkpoint {self.checkpoint!r}'
         unused = load_weights(model, checkpoint['state_dict'], what)
@@ -231,16 +195,14 @@ class Teacher:
         count = len(model.state_dict())
         return f'weights: all {count} found, {len(unused)} unused in the file'
 
-    def class_names(
-        self, checkpoint: Dict[str, Any]
-    ) -> Optional[Sequence[str]]:
+    def class_names(self, checkpoint: Checkpoint) -> Optional[Sequence[str]]:
         """Names of the teacher's classes, where they are known."""
         if self.classes is not None:
             return self.classes
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
+        self, checkpoint: Checkpoint, class_map: Optional[ClassMap]
     ) -> str:
         """Compare the class names; return what could be said of them."""
         teacher, student = self.class_names(checkpoint), current_classes()

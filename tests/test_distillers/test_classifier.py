@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 from mmdet_rankkd.analysis.cells import cell_text
 from mmdet_rankkd.analysis.check_teacher import check_teacher
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import export_student, student_config
+from mmdet_rankkd.checkpoint.export import export_student, student_config
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
 from mmdet_rankkd.models import CifarResNet
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.logits import DenseLogits, QueryLogits, query
 from mmdet_rankkd.logits.query import decode
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 
 from ..conftest import ROOT, USER_DISTILL
 
