@@ -147,9 +147,11 @@ class DenseLogits:
                 each location.
         """
         head = teacher.bbox_head
-        theirs = list(head(tuple(features))[0])
-        ours = flatten(record.logits, self._columns(head, record, theirs))
-        target = flatten(theirs, head.cls_out_channels)
+        levels = list(head(tuple(features))[0])
+        compare_levels(head, record.logits, levels)
+        anchors = head.prior_generator.num_base_priors[0]
+        ours = flatten(record.logits, record.logits[0].shape[1] // anchors)
+        target = flatten(levels, head.cls_out_channels)
         count = sum(x.numel() for x in record.labels)
         if count != len(ours):
             raise RuntimeError(
@@ -158,26 +160,6 @@ class DenseLogits:
             )
         labels = torch.cat([x.reshape(-1) for x in record.labels])
         return self._pair(ours, target, labels, softmax(head))
-
-    def _columns(
-        self, head: Any, record: DenseRecord, theirs: List[Tensor]
-    ) -> int:
-        """Columns of the student's logits, once the grids are compared."""
-        anchors = head.prior_generator.num_base_priors
-        columns = record.logits[0].shape[1] // anchors[0]
-        grids = [
-            [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
-            for levels in (record.logits, theirs)
-        ]
-        if len(record.logits) != len(theirs) or grids[0] != grids[1]:
-            raise ValueError(
-                'student and teacher predict at other locations on the same '
-                'images. (anchors, height, width) of each level: the student '
-                f'has {grids[0]}, the teacher {grids[1]}. Give both the same '
-                'strides, and the same padding in data_preprocessor '
-                '(pad_size_divisor).'
-            )
-        return columns
 
     def _pair(
         self, ours: Tensor, theirs: Tensor, labels: Tensor, background: bool
@@ -219,13 +201,18 @@ class DenseLogits:
         Returns:
             tuple[Tensor, Tensor]: Student and teacher logits at the ten
             locations of each image where the teacher's confidence is highest.
+
+        Raises:
+            ValueError: If the two heads have other grids on these images.
         """
-        rows = []
-        for model in (student, teacher):
-            head = model.bbox_head
-            levels = head(features_of(model, data))[0]
-            rows.append(flatten_images(levels, head.cls_out_channels))
-        ours, theirs = rows
+        models = (student, teacher)
+        levels = [list(m.bbox_head(features_of(m, data))[0]) for m in models]
+        compare_levels(teacher.bbox_head, *levels)
+        rows = [
+            flatten_images(x, m.bbox_head.cls_out_channels)
+            for x, m in zip(levels, models)
+        ]
+        theirs = rows[1]
         background = softmax(teacher.bbox_head)
         sure = confidence(theirs.flatten(0, 1), background)
         count = min(10, theirs.shape[1])
@@ -292,6 +279,32 @@ def prior_grid(head: Any) -> List[Any]:
             level += [f'{w:.4g}x{h:.4g}' for w, h in sides.tolist()]
         levels.append(tuple(level))
     return levels
+
+
+def compare_levels(
+    head: Any, student: Sequence[Tensor], teacher: Sequence[Tensor]
+) -> None:
+    """Raise ValueError unless two heads gave the same grid on these images.
+
+    Args:
+        head (nn.Module): The teacher's head, with the anchors of both.
+        student (Sequence[Tensor]): Levels of the student, shape
+            (B, A * C, H, W) each.
+        teacher (Sequence[Tensor]): Levels of the teacher, likewise.
+    """
+    anchors = head.prior_generator.num_base_priors
+    grids = [
+        [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
+        for levels in (student, teacher)
+    ]
+    if len(student) != len(teacher) or grids[0] != grids[1]:
+        raise ValueError(
+            'student and teacher predict at other locations on the same '
+            'images. (anchors, height, width) of each level: the student '
+            f'has {grids[0]}, the teacher {grids[1]}. Give both the same '
+            'strides, and the same padding in data_preprocessor '
+            '(pad_size_divisor).'
+        )
 
 
 def flatten(levels: Sequence[Tensor], columns: int) -> Tensor:

@@ -152,6 +152,19 @@ def test_other_grids_are_refused_with_both(retinas):
         hook.replay(teacher, features, record)
     assert '(2, 24, 24)' in str(error.value)
     assert '(2, 24, 32)' in str(error.value)
+    # Nor are held-out images compared on two grids.
+    wide = detector(
+        'retinanet',
+        'r50-quarter',
+        1,
+        **{'model.data_preprocessor.pad_size_divisor': 128},
+    )
+    for pair in ((student, wide), (wide, student)):
+        with pytest.raises(ValueError, match='pad_size_divisor') as error:
+            hook.held_out(*(m.eval() for m in pair), raw_batch())
+        assert '(2, 24, 24)' in str(error.value)
+        assert '(2, 32, 32)' in str(error.value)
+    student.train()
 
 
 def test_kinds_that_are_refused(retinas, project):
