@@ -39,3 +39,35 @@ def shared_columns(
     if class_map is None:
         return student, teacher
     return class_map.columns(student, teacher, background)
+
+
+def choose_rows(
+    class_map: Optional[ClassMap],
+    labels: Tensor,
+    classes: int,
+    positives: bool,
+) -> Tuple[Tensor, Optional[Tensor], int]:
+    """Which rows are compared, by the class of each.
+
+    Rows of classes that are not shared are left out, and background where
+    only positives count.
+
+    Args:
+        class_map (ClassMap, optional): The shared classes.
+        labels (Tensor): The student's class of each row, shape (N,), long;
+            background is the last.
+        classes (int): How many classes the student has.
+        positives (bool): Whether only rows of an object count.
+
+    Returns:
+        tuple: The labels as compared columns, shape (N,); which rows count,
+        boolean, shape (N,), or None for all; and how many classes are
+        compared, which is the label of background.
+    """
+    keep = None
+    if class_map is not None:
+        labels, classes = class_map.relabel(labels), class_map.count
+        keep = labels >= 0
+    if positives:
+        keep = (labels >= 0) & (labels < classes)
+    return labels, keep, classes
