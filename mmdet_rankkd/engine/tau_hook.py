@@ -8,6 +8,11 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from mmdet_rankkd.datasets.box_pixels import (
+    PIXELS,
+    box_pixels,
+    in_input_pixels,
+)
 from mmdet_rankkd.registry import HOOKS, MODELS
 
 
@@ -28,6 +33,12 @@ class TauHook(Hook):
         teacher (dict): As for :class:`mmdet_rankkd.DistillDetector`.
         logits (dict, optional): The logit hook, ``RoILogits`` by default.
         max_batches (int, optional): Stop after so many batches of the set.
+        boxes (str, optional): In pixels of what the ground truth is:
+            ``'image'`` for the original image, ``'input'`` for the network's
+            input. By default the order of the pipeline tells.
+
+    Raises:
+        ValueError: If ``boxes`` is neither.
     """
 
     def __init__(
@@ -35,7 +46,11 @@ class TauHook(Hook):
         teacher: dict,
         logits: Optional[dict] = None,
         max_batches: Optional[int] = None,
+        boxes: Optional[str] = None,
     ) -> None:
+        if boxes is not None and boxes not in PIXELS:
+            raise ValueError(f'boxes must be one of {PIXELS}, got {boxes!r}')
+        self.boxes = boxes
         # Imported late: the distillers depend on this package.
         from mmdet_rankkd.distillers.teacher import teacher_from
 
@@ -67,10 +82,16 @@ class TauHook(Hook):
 
         student = getattr(model, 'student', model)
         teacher = self.teacher.build(student, self.logits)
+        pixels = self.boxes
+        if pixels is None and self.logits.needs_boxes:
+            pixels = box_pixels(loader.dataset)
         was_training = student.training
         student.eval()
         total = torch.zeros(2, dtype=torch.float64)
         for data in islice(loader, self.max_batches):
+            if pixels is not None:
+                samples = in_input_pixels(data['data_samples'], pixels)
+                data = dict(data, data_samples=samples)
             taus = kendall_tau(*self.logits.held_out(student, teacher, data))
             total += (
                 torch.stack([taus.sum(), torch.tensor(float(len(taus)))])

@@ -218,7 +218,8 @@ class RoILogits:
         Args:
             student (nn.Module): The student.
             teacher (nn.Module): The teacher.
-            data (dict): A batch of a validation loader.
+            data (dict): A batch of a validation loader; ground truth in
+                pixels of the network's input.
 
         Returns:
             tuple[Tensor, Tensor]: Student and teacher logits in the columns
@@ -273,17 +274,11 @@ def box_logits(
 
 
 def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
-    """Ground-truth boxes as RoIs, (N, 5), in pixels of the network's input.
-
-    In test pipelines annotations are loaded after the resize and are in
-    pixels of the original image.
-    """
+    """Ground-truth boxes, in pixels of the network's input, as RoIs (N, 5)."""
     rois = []
     for index, sample in enumerate(samples):
         boxes = sample.gt_instances.bboxes
         boxes = getattr(boxes, 'tensor', boxes)
-        width, height = sample.scale_factor
-        boxes = boxes * boxes.new_tensor([width, height, width, height])
         rois.append(
             torch.cat([boxes.new_full((len(boxes), 1), index), boxes], 1)
         )
