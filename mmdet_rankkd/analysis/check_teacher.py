@@ -10,6 +10,7 @@ from mmdet_rankkd.distillers.teacher import (
     build_model,
     compare_classes,
     load_config,
+    resize_inputs,
     teacher_from,
 )
 from mmdet_rankkd.engine.checkpoint import (
@@ -66,13 +67,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     runner = Runner.from_cfg(cfg)
     runner.model.load_state_dict(model.state_dict())
     if teacher.input_size is not None:
-        runner.model.register_forward_pre_hook(
-            lambda module, args, kwargs: (
-                args,
-                dict(kwargs, inputs=teacher.resize(kwargs['inputs'])),
-            ),
-            with_kwargs=True,
-        )
+        resize_inputs(runner.model, teacher.input_size)
     ours = runner.test_loop.dataloader.dataset.metainfo['classes']
     theirs = teacher.class_names(checkpoint)
     pairs = (distiller.get('logits') or {}).get('class_map')

@@ -134,6 +134,7 @@ class BaseDistiller(BaseModel):
         if any(isinstance(x, FeatureLoss) for x in self.losses.values()):
             self._build_features(features or dict(self.FEATURES))
         self.log_tau = log_tau
+        self._teacher_is_ready = False
         self._register_state_dict_hook(_to_student_keys)
 
     def _build_features(self, features: dict) -> None:
@@ -190,11 +191,12 @@ class BaseDistiller(BaseModel):
         return self.teacher.preprocess(data, self.student.data_preprocessor)
 
     def _build_teacher(self) -> nn.Module:
-        is_new = self.teacher.model is None
         model = self.teacher.build(self.student, self.logits)
-        for loss in self.losses.values() if is_new else ():
-            if isinstance(loss, FeatureLoss):
-                loss.teacher_is_ready(model)
+        if not self._teacher_is_ready:
+            for loss in self.losses.values():
+                if isinstance(loss, FeatureLoss):
+                    loss.teacher_is_ready(model)
+            self._teacher_is_ready = True
         return model
 
     def forward(

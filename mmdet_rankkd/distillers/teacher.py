@@ -2,7 +2,7 @@
 
 import copy
 from contextlib import nullcontext
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,7 @@ class Teacher:
         self.input_size = input_size
         self.model: Any = None
         self.shares_inputs = False
+        self._meta: Dict[str, Any] = {}
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
@@ -152,7 +153,10 @@ class Teacher:
                 model: Any = build_model(load_config(self.config))
             hook.check(student, model)
             self._load(model, checkpoint)
+            self._meta = dict(meta=checkpoint.get('meta'))
             self._match_classes(checkpoint, getattr(hook, 'class_map', None))
+            if self.input_size is not None:
+                resize_inputs(model, self.input_size)
             self.model = model.eval().requires_grad_(False)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
@@ -162,6 +166,24 @@ class Teacher:
                 self.model.to(memory_format=torch.channels_last)
             self.follow(student)
         return self.model
+
+    def check(self, student: Any, hook: Any) -> None:
+        """Check the teacher, which is built, for one more logit hook.
+
+        Args:
+            student (nn.Module): The student.
+            hook (Any): The logit hook; see :meth:`build`.
+
+        Raises:
+            TypeError, ValueError: As :meth:`build`.
+        """
+        hook.check(student, self.model)
+        self._match_classes(self._meta, getattr(hook, 'class_map', None))
+
+    def is_same(self, other: 'Teacher') -> bool:
+        """Whether another teacher is the same network and weights."""
+        names = ('config', 'checkpoint', 'input_size')
+        return all(getattr(self, n) == getattr(other, n) for n in names)
 
     def probe(self, features: Any) -> Any:
         """Features of a blank image by a teacher of random weights.
@@ -237,16 +259,6 @@ class Teacher:
             )
         return ours(dict(inputs=data['inputs']), False)['inputs']
 
-    def resize(self, inputs: Tensor) -> Tensor:
-        """Images (B, C, H, W) at the teacher's ``input_size``, if it has one.
-
-        Bilinear, corners not aligned, without antialiasing.
-        """
-        if self.input_size is None:
-            return inputs
-        size = (self.input_size, self.input_size)
-        return F.interpolate(inputs, size, mode='bilinear')
-
     def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
         """Features of the images, then the logit hook's ``replay`` on them.
 
@@ -262,7 +274,7 @@ class Teacher:
         model = self.model
         assert model is not None
         dtype = next(model.parameters()).dtype
-        inputs = self.resize(inputs.to(dtype))
+        inputs = inputs.to(dtype)
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
@@ -277,6 +289,23 @@ class Teacher:
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
             return replay(model, features, record)
+
+
+def resize_inputs(model: Any, size: int) -> None:
+    """Have a model see its preprocessed images as squares of a side.
+
+    Bilinear, corners not aligned, without antialiasing.
+
+    Args:
+        model (nn.Module): With a ``backbone``.
+        size (int): The side in pixels.
+    """
+
+    def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
+        images = F.interpolate(inputs[0], (size, size), mode='bilinear')
+        return (images, *inputs[1:])
+
+    model.backbone.register_forward_pre_hook(resize)
 
 
 def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:

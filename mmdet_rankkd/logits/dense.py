@@ -105,6 +105,10 @@ class DenseLogits:
                 'both the same strides and anchors.'
             )
 
+    def columns(self, student: Any) -> int:
+        """How many columns are compared."""
+        return columns_of(student.bbox_head, self.class_map)
+
     @contextmanager
     def record(self, student: Any) -> Iterator[DenseRecord]:
         """Record the one training pass of the student inside the context."""
@@ -324,6 +328,13 @@ def check_kind(role: str, model: Any) -> None:
 def softmax(head: Any) -> bool:
     """Whether a dense head has a background column."""
     return head.cls_out_channels == head.num_classes + 1
+
+
+def columns_of(head: Any, class_map: Optional[ClassMap]) -> int:
+    """How many columns of a dense head are compared."""
+    if class_map is None or class_map.student is None:
+        return head.cls_out_channels
+    return class_map.count + int(softmax(head))
 
 
 def prior_grid(head: Any) -> List[Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from mmdet_rankkd.registry import MODELS
 
 from .classes import ClassMap, ClassMapConfig
-from .dense import compare_heads, confidence, softmax
+from .dense import columns_of, compare_heads, confidence, softmax
 from .pair import LogitPair
 from .shared import check_ran, mean_over_processes, shared_columns
 
@@ -109,6 +109,10 @@ class QueryLogits:
                 'must be the same: pad_size_divisor of the student is '
                 f'{divisors[0]}, that of the teacher {divisors[1]}'
             )
+
+    def columns(self, student: Any) -> int:
+        """How many columns are compared."""
+        return columns_of(student.bbox_head, self.class_map)
 
     @contextmanager
     def record(self, student: Any) -> Iterator[QueryRecord]:

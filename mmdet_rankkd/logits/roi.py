@@ -100,6 +100,14 @@ class RoILogits:
                         'num_classes + 1 columns, background last'
                     )
 
+    def columns(self, student: Any) -> int:
+        """How many columns are compared."""
+        head = box_heads(student)[0]
+        count = head.num_classes
+        if self.class_map is not None and self.class_map.student is not None:
+            count = self.class_map.count
+        return count + int(self.background)
+
     @staticmethod
     def check_kind(role: str, model: Any) -> None:
         """Raise TypeError unless the model has a RoI head of a known kind."""

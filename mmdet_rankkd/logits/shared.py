@@ -23,6 +23,29 @@ def mean_over_processes(total: Tensor) -> Tensor:
     return reduce_mean(total).clamp(min=torch.finfo(total.dtype).eps)
 
 
+def ranking_warning(columns: Optional[int]) -> Optional[str]:
+    """A sentence to say before training where tau has little to rank.
+
+    Args:
+        columns (int, optional): How many columns of the logits are compared;
+            None where that is not known.
+
+    Returns:
+        str, optional: The sentence, or None where there is nothing to say.
+    """
+    if columns is None or columns > 2:
+        return None
+    if columns < 2:
+        return (
+            'student and teacher are compared in one column, which has no '
+            'order: kendall_tau is not logged'
+        )
+    return (
+        'student and teacher are compared in two columns, one pair to order: '
+        'kendall_tau tells little more than which of the two is higher'
+    )
+
+
 def features_of(model: Any, data: dict) -> Any:
     """Features of a batch of raw images, on the model's own preprocessing."""
     images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
