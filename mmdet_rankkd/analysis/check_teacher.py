@@ -10,6 +10,7 @@ from mmdet_rankkd.distillers.teacher import (
     build_model,
     compare_classes,
     load_config,
+    model_config,
     resize_inputs,
     teacher_from,
 )
@@ -24,14 +25,13 @@ from mmdet_rankkd.logits import ClassMap
 def check_teacher(cfg: Config) -> Dict[str, Any]:
     """Build the teacher of a distillation config and evaluate it once.
 
-    The validation set, its pipeline and its evaluator are those of the
-    config; normalisation, padding and input size are the teacher's own.
+    The test set, its pipeline and its evaluator are those of the config;
+    normalisation, padding and input size are the teacher's own. With a
+    ``class_map`` the teacher has other classes than the set, and no metrics
+    are taken.
 
     Args:
         cfg (Config): A config with a ``model.teacher``.
-
-    With a ``class_map`` the teacher has other classes than the set, and no
-    metrics are taken.
 
     Returns:
         dict: ``weights`` found, ``unused`` entries of the checkpoint,
@@ -39,7 +39,9 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
         ``class_map``, the shared classes.
 
     Raises:
-        FileNotFoundError, ValueError: As in training, see :class:`Teacher`.
+        FileNotFoundError: If the teacher's config or checkpoint is not there.
+        ValueError: As in training, see :class:`Teacher`; and if the evaluator
+            gives no metrics, as with ``format_only=True``.
     """
     if 'teacher' not in cfg.model:
         raise ValueError('the config has no model.teacher')
@@ -60,7 +62,9 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     )
     distiller = cfg.model
     cfg = cfg.copy()
-    cfg.model = teacher_cfg.model
+    # All of it: the Runner completes a model by what else the config has.
+    cfg.model = model_config(teacher_cfg)
+    cfg.model.setdefault('data_preprocessor', None)
     cfg.custom_hooks = []
     cfg.load_from, cfg.resume = None, False
     init_default_scope(cfg.get('default_scope', 'mmdet'))
@@ -82,5 +86,15 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
         return facts
     if theirs is not None and teacher.check_classes:
         compare_classes(list(ours), list(theirs))
-    facts.update(runner.test())
-    return facts
+    metrics = runner.test_evaluator.metrics
+    if all(getattr(m, 'format_only', False) for m in metrics):
+        raise ValueError(
+            'the test_evaluator of the config only writes files '
+            '(format_only=True) and gives no metrics. Evaluate on a set with '
+            'annotations: test_dataloader=val_dataloader and '
+            'test_evaluator=val_evaluator.'
+        )
+    found = runner.test()
+    if not found:
+        raise ValueError('the test_evaluator of the config gave no metrics')
+    return {**facts, **found}

@@ -42,15 +42,30 @@ def load_config(config: Union[str, dict, Config]) -> Config:
 
 def build_model(config: Config) -> nn.Module:
     """Build the model of a config under the config's own default scope."""
+    model = model_config(config)
+    with DefaultScope.overwrite_default_scope(model.pop('_scope_')):
+        return MMENGINE_MODELS.build(model)
+
+
+def model_config(config: Config) -> ConfigDict:
+    """All that a model is built of, out of its config.
+
+    Args:
+        config (Config): With a ``model``. What MMEngine's Runner would add to
+            it is added: a ``data_preprocessor`` of its own, and the default
+            scope, as ``_scope_``.
+
+    Raises:
+        ValueError: If it has no ``model``.
+    """
     if 'model' not in config:
         raise ValueError('the config has no "model"')
-    scope = config.get('default_scope') or 'mmdet'
     # Some detectors of MMDetection write to the config they are built of.
-    model = copy.deepcopy(dict(config.model))
-    if 'data_preprocessor' in config:  # as MMEngine's Runner does
+    model = ConfigDict(copy.deepcopy(dict(config.model)))
+    if 'data_preprocessor' in config:
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(ConfigDict(model))
+    model.setdefault('_scope_', config.get('default_scope') or 'mmdet')
+    return model
 
 
 def current_classes() -> Optional[Sequence[str]]:
