@@ -8,7 +8,7 @@ from mmengine.config import Config
 from scipy.stats import kendalltau
 
 from mmdet_rankkd.analysis.cells import cell_text
-from mmdet_rankkd.analysis.check_teacher import check_teacher
+from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.engine.checkpoint import read_checkpoint
 from mmdet_rankkd.engine.export import export_student, student_config
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss

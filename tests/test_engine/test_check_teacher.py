@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-from mmdet_rankkd.analysis.check_teacher import check_teacher
+from mmdet_rankkd.engine.check_teacher import check_teacher
 
 from ..conftest import make_runner
 

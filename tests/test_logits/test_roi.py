@@ -5,7 +5,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
-from mmdet_rankkd.analysis.check_teacher import check_teacher
+from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 

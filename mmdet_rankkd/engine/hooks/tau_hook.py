@@ -18,6 +18,8 @@ from mmdet_rankkd.datasets.box_pixels import (
     box_pixels,
     in_input_pixels,
 )
+from mmdet_rankkd.distillers.base import BaseDistiller
+from mmdet_rankkd.distillers.teacher import Teacher, teacher_from
 from mmdet_rankkd.logits.shared import ranking_warning
 from mmdet_rankkd.losses import kendall_tau
 from mmdet_rankkd.registry import HOOKS, MODELS
@@ -62,9 +64,6 @@ class TauHook(Hook):
         max_batches: Optional[int] = None,
         boxes: Optional[str] = None,
     ) -> None:
-        # Imported late: the distillers depend on this package.
-        from mmdet_rankkd.distillers.teacher import Teacher, teacher_from
-
         if boxes is not None and boxes not in PIXELS:
             raise ValueError(f'boxes must be one of {PIXELS}, got {boxes!r}')
         if max_batches is not None and max_batches < 1:
@@ -236,10 +235,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return inner
 
 
-def as_distiller(model: nn.Module) -> Any:
+def as_distiller(model: nn.Module) -> Optional[BaseDistiller]:
     """The model, if it distils a student, or None."""
-    from mmdet_rankkd.distillers.base import BaseDistiller
-
     return model if isinstance(model, BaseDistiller) else None
 
 

@@ -10,10 +10,10 @@ from mmengine.registry import MODELS
 from scipy.stats import kendalltau
 from torch.utils.data import DataLoader
 
-from mmdet_rankkd.engine.tau_hook import TauHook
+from mmdet_rankkd.engine.hooks import TauHook
 from mmdet_rankkd.losses import kendall_tau
 
-from ..conftest import build, make_runner, raw_batch, save_teacher
+from ...conftest import build, make_runner, raw_batch, save_teacher
 
 
 @pytest.mark.parametrize('first', ['Resize', 'LoadAnnotations'])
