@@ -4,7 +4,6 @@ from typing import Any, Dict
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 from mmdet_rankkd.distillers.teacher import (
     build_model,
@@ -20,6 +19,7 @@ from mmdet_rankkd.engine.checkpoint import (
     read_checkpoint,
 )
 from mmdet_rankkd.logits import ClassMap
+from mmdet_rankkd.utils.launch import build_runner
 
 
 def check_teacher(cfg: Config) -> Dict[str, Any]:
@@ -68,7 +68,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
     cfg.custom_hooks = []
     cfg.load_from, cfg.resume = None, False
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     runner.model.load_state_dict(model.state_dict())
     if teacher.input_size is not None:
         resize_inputs(runner.model, teacher.input_size)
