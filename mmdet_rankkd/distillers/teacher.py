@@ -3,7 +3,7 @@
 import logging
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -115,6 +115,7 @@ class Teacher:
         #: Folder of the config that is trained, where it is known.
         self.folder = config_folder()
         self._facts: List[str] = []
+        self._meta: Checkpoint = {}
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
@@ -141,12 +142,16 @@ class Teacher:
             with own_random_numbers():
                 model: Any = build_model(self.read_config())
             hook.check(student, model)
-            self._facts = [
-                self._load(model, checkpoint),
+            facts = [self._load(model, checkpoint)]
+            self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
+            facts.append(
                 self._match_classes(
-                    checkpoint, getattr(hook, 'class_map', None)
-                ),
-            ]
+                    self._meta, getattr(hook, 'class_map', None)
+                )
+            )
+            self._facts = facts
+            if self.input_size is not None:
+                resize_inputs(model, self.input_size)
             self.model = model.eval().requires_grad_(False)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
@@ -170,6 +175,24 @@ class Teacher:
         """Where it is from and what was compared, in three lines."""
         config = self.config if isinstance(self.config, str) else 'a dict'
         return [f'teacher: {config}, {self.checkpoint}', *self._facts]
+
+    def check(self, student: Any, hook: Any) -> None:
+        """Check the teacher, which is built, for one more logit hook.
+
+        Args:
+            student (nn.Module): The student.
+            hook (Any): The logit hook; see :meth:`build`.
+
+        Raises:
+            TypeError, ValueError: As :meth:`build`.
+        """
+        hook.check(student, self.model)
+        self._match_classes(self._meta, getattr(hook, 'class_map', None))
+
+    def is_same(self, other: 'Teacher') -> bool:
+        """Whether another teacher is the same network and weights."""
+        names = ('config', 'checkpoint', 'input_size')
+        return all(getattr(self, n) == getattr(other, n) for n in names)
 
     def probe(self, features: Any) -> Any:
         """Features of a blank image by a teacher of random weights.
@@ -260,16 +283,6 @@ class Teacher:
             )
         return ours(dict(inputs=data['inputs']), False)['inputs']
 
-    def resize(self, inputs: Tensor) -> Tensor:
-        """Images (B, C, H, W) at the teacher's ``input_size``, if it has one.
-
-        Bilinear, corners not aligned, without antialiasing.
-        """
-        if self.input_size is None:
-            return inputs
-        size = (self.input_size, self.input_size)
-        return F.interpolate(inputs, size, mode='bilinear')
-
     def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
         """Features of the images, then the logit hook's ``replay`` on them.
 
@@ -285,7 +298,7 @@ class Teacher:
         model = self.model
         assert model is not None
         dtype = next(model.parameters()).dtype
-        inputs = self.resize(inputs.to(dtype))
+        inputs = inputs.to(dtype)
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
@@ -300,6 +313,23 @@ class Teacher:
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
             return replay(model, features, record)
+
+
+def resize_inputs(model: Any, size: int) -> None:
+    """Have a model see its preprocessed images as squares of a side.
+
+    Bilinear, corners not aligned, without antialiasing.
+
+    Args:
+        model (nn.Module): With a ``backbone``.
+        size (int): The side in pixels.
+    """
+
+    def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
+        images = F.interpolate(inputs[0], (size, size), mode='bilinear')
+        return (images, *inputs[1:])
+
+    model.backbone.register_forward_pre_hook(resize)
 
 
 def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:

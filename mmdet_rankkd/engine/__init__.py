@@ -1,4 +1,3 @@
-from .accuracy import BestHook, TopKAccuracy
-from .tau_hook import TauHook
+from .hooks import BestHook, TauHook
 
-__all__ = ['BestHook', 'TauHook', 'TopKAccuracy']
+__all__ = ['BestHook', 'TauHook']

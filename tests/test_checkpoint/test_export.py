@@ -118,7 +118,7 @@ def distillers(plain):
         ),
         (
             'distillers.detector.DistillDetector',
-            'engine.tau_hook.TauHook',
+            'engine.hooks.tau_hook.TauHook',
             'losses.kendall.KendallRankLoss',
         ),
     ):

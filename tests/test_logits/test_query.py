@@ -186,6 +186,23 @@ def test_shared_classes(monkeypatch):
         assert row[:2].argmax() == label
 
 
+@pytest.mark.parametrize('pairs', [None, dict(c='x', a='z')])
+@torch.no_grad()
+def test_held_out_rows_are_as_in_training(pairs):
+    student, teacher = make('DETR', 0).eval(), make('DETR', 1).eval()
+    hook = QueryLogits(12, class_map=pairs)
+    if pairs:
+        hook.class_map.match('abc', 'xyz')
+    data = student.data_preprocessor(raw_batch(), False)
+    with hook.record(student) as record:
+        student(**data, mode='loss')
+    features = teacher.extract_feat(data['inputs'])
+    pair = hook.replay(teacher, features, record)
+    found = hook.held_out(student, teacher, raw_batch())
+    for x, y in zip(found, (pair.student, pair.teacher)):
+        assert torch.allclose(x, y, atol=1e-4)
+
+
 def test_train_resume_and_export(distill_cfg, tmp_path):
     teacher = config_of('DINO')
     path = tmp_path / 'dino.pth'
