@@ -1,26 +1,11 @@
 """What every network of this package has in common."""
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, Tuple
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-
-class Features(NamedTuple):
-    """The layers of a network that distillation methods refer to.
-
-    Attributes:
-        stages (list[Tensor]): Outputs of the stem and of the stages, after
-            their activation, shallow first. Shape (B, C, H, W), or (B, L, C)
-            for transformers without a grid.
-        preacts (list[Tensor]): The same before their last activation. Where
-            a stage ends without one, its output.
-        pooled (Tensor, optional): What the classification head sees, (B, D).
-    """
-
-    stages: List[Tensor]
-    preacts: List[Tensor]
-    pooled: Optional[Tensor]
+from mmdet_rankkd.structures import Features
 
 
 class Network(BaseModule):

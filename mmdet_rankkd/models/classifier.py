@@ -1,37 +1,13 @@
 """A plain image classifier for MMEngine's Runner."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModel, BaseModule
-from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-
-
-class ClsDataSample(BaseDataElement):
-    """Label and prediction of an image.
-
-    Names are those of ``mmpretrain.structures.DataSample``, so that its heads
-    can fill it: ``gt_label`` (long, shape (1,)), ``pred_score`` (C,) and
-    ``pred_label`` (1,).
-    """
-
-    def set_gt_label(self, label: int) -> 'ClsDataSample':
-        """Set the true class."""
-        self.set_field(torch.tensor([label]), 'gt_label')
-        return self
-
-    def set_pred_score(self, score: Tensor) -> 'ClsDataSample':
-        """Set the score of each class."""
-        self.set_field(score, 'pred_score')
-        return self
-
-    def set_pred_label(self, label: Union[int, Tensor]) -> 'ClsDataSample':
-        """Set the predicted class."""
-        self.set_field(torch.as_tensor(label).view(1), 'pred_label')
-        return self
+from mmdet_rankkd.structures import ClsDataSample
 
 
 @MODELS.register_module()
