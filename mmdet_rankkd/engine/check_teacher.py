@@ -14,7 +14,8 @@ from mmdet_rankkd.distillers.teacher import (
     teacher_from,
 )
 from mmdet_rankkd.logits import ClassMap
-from mmdet_rankkd.utils.launch import build_runner
+
+from .launch import build_runner
 
 
 def check_teacher(cfg: Config) -> Dict[str, Any]:
