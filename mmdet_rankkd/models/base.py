@@ -1,11 +1,14 @@
 """What every network of this package has in common."""
 
-from typing import Any, List, Tuple
+from typing import List, Optional, Tuple, Union
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdet_rankkd.structures import Features
+
+#: As everywhere in MMEngine.
+InitCfg = Union[dict, List[dict], None]
 
 
 class Network(BaseModule):
@@ -23,11 +26,11 @@ class Network(BaseModule):
         """All layers of one pass over images of shape (B, 3, H, W)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tuple[Any, ...]:
+    def forward(self, x: Tensor) -> Tuple[Optional[Tensor], ...]:
         """A tuple of the pooled vector, as heads expect it."""
         return (self.features(x).pooled,)
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """Batch norms before the last ReLU of each stage, without the stem.
 
         Empty where there are none.

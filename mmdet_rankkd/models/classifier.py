@@ -43,7 +43,7 @@ class LinearHead(BaseModule):
         return self.fc(x.mean((2, 3)) if x.dim() == 4 else x)
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: Sequence[Any]
+        self, feats: Sequence[Tensor], data_samples: Sequence[ClsDataSample]
     ) -> Dict[str, Tensor]:
         """``loss_cls``, and ``acc``: the top-1 accuracy in percent."""
         labels = torch.cat([s.gt_label for s in data_samples])
@@ -59,8 +59,8 @@ class LinearHead(BaseModule):
     def predict(
         self,
         feats: Sequence[Tensor],
-        data_samples: Optional[Sequence[Any]] = None,
-    ) -> List[Any]:
+        data_samples: Optional[Sequence[ClsDataSample]] = None,
+    ) -> List[ClsDataSample]:
         """Samples with ``pred_score`` and ``pred_label``."""
         scores = self.scores(feats)
         if data_samples is None:
@@ -100,7 +100,7 @@ class DistilledHead(LinearHead):
         return (self.fc(cls) + self.fc_dist(dist)) / 2
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: Sequence[Any]
+        self, feats: Sequence[Tensor], data_samples: Sequence[ClsDataSample]
     ) -> Dict[str, Tensor]:
         """Losses of the class token; the other layer runs for the hook.
 
