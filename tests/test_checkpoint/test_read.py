@@ -285,8 +285,8 @@ sys.modules['mmdet_rankkd'] = package  # without running its __init__
 import mmdet_rankkd.checkpoint.read, mmdet_rankkd.checkpoint.load
 loaded = {name.partition('.')[0] for name in sys.modules}
 assert not loaded & {'mmdet', 'mmcv', 'torchvision'}, loaded
-ours = {name for name in sys.modules if name.startswith('mmdet_rankkd.')}
-rooms = {name.split('.')[1] for name in ours}
+names = [x.split('.') for x in sys.modules if x.startswith('mmdet_rankkd.')]
+rooms = {name[1] for name in names}
 assert rooms == {'checkpoint', 'compat'}, rooms
 assert 'mmengine.runner' not in sys.modules
 """
