@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmdet_rankkd.checkpoint.build import build_model
 from mmdet_rankkd.checkpoint.convert import convert_checkpoint
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def network(name):

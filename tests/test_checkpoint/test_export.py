@@ -19,7 +19,7 @@ from mmdet_rankkd.engine import TauHook
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KendallRankLoss
 
-from ..conftest import CLASSES, ROOT, build, make_runner
+from ..helpers import CLASSES, ROOT, build, make_runner
 
 
 @pytest.fixture

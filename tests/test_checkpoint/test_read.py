@@ -19,7 +19,7 @@ from torch import nn
 from mmdet_rankkd.checkpoint import read_checkpoint
 from mmdet_rankkd.checkpoint.read import checkpoint_classes
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def test_mmengine_types_are_read_without_pickled_code(tmp_path):
