@@ -15,7 +15,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from mmdet_rankkd.distillers.teacher import build_model, load_config
+from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.losses import (
     KendallRankLoss,
     KLDivLoss,

@@ -1,10 +1,16 @@
 """What it takes to live with several versions of the stack."""
 
 import importlib
+import importlib.util
 import inspect
 import warnings
+from functools import wraps
+from types import ModuleType
 from typing import Any, Dict, Tuple
 
+import mmengine.logging
+import numpy as np
+from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.utils import digit_version
 
@@ -15,6 +21,14 @@ TESTED: Dict[str, Tuple[str, str]] = {
     'mmcv': ('2.1.0', '2.3.7'),
     'mmdet': ('3.3.0', '3.5.2'),
 }
+#: Where NumPy's core is and was before version 2; files name one or the other.
+NUMPY_CORES = ('numpy.core', 'numpy._core')
+
+
+def numpy_multiarray() -> ModuleType:
+    """The private module of NumPy that pickled arrays refer to."""
+    core = NUMPY_CORES[int(np.__version__.split('.')[0]) > 1]
+    return importlib.import_module(f'{core}.multiarray')
 
 
 def register_package() -> None:
@@ -52,6 +66,44 @@ def warn_about_versions() -> None:
                 'not, the table of tested versions is in the README.',
                 stacklevel=3,
             )
+
+
+def hide_foreign_notes() -> None:
+    """Keep the stack from saying what nobody needs to know.
+
+    MMDetection prints, twice and at no log level, that the optional package
+    ``onedl`` is not installed; MMEngine 0.10.7 imports ``pkg_resources``,
+    which warns each time. Exactly these are hidden, where they come from.
+    """
+    warnings.filterwarnings(
+        'ignore',
+        'pkg_resources is deprecated as an API',
+        UserWarning,
+        r'mmengine\.utils|importlib$',
+    )
+    if importlib.util.find_spec('onedl') is not None:
+        return
+    print_log = mmengine.logging.print_log
+
+    @wraps(print_log)
+    def without_note(msg: object, *args: Any, **kwargs: Any) -> None:
+        if msg != 'Could not import OneDL. Skipping OneDL datasets.':
+            print_log(msg, *args, **kwargs)
+
+    mmengine.logging.print_log = without_note
+
+
+def hide_note_on_faster_coco(cfg: Config) -> None:
+    """Keep MMDetection from warning of a package that nobody asked for.
+
+    It warns that ``faster_coco_eval`` is missing whenever its metrics are
+    imported. Where the config has that metric, the warning stays.
+    """
+    evaluators = [cfg.get(f'{x}_evaluator') for x in ('val', 'test')]
+    if 'FasterCocoMetric' not in str(evaluators):
+        warnings.filterwarnings(
+            'ignore', 'faster_coco_eval is not installed', UserWarning
+        )
 
 
 def check_mmcv_ops() -> None:

@@ -26,7 +26,7 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='mmdet_rankkd',
-    locations=['mmdet_rankkd.engine'],
+    locations=['mmdet_rankkd.engine.hooks'],
 )
 DATASETS = Registry(
     'dataset',
@@ -38,7 +38,7 @@ METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope='mmdet_rankkd',
-    locations=['mmdet_rankkd.engine'],
+    locations=['mmdet_rankkd.evaluation'],
 )
 TRANSFORMS = Registry(
     'transform',

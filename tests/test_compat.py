@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import warnings
 
@@ -5,6 +6,8 @@ import pytest
 from mmengine.config.utils import MODULE2PACKAGE
 
 from mmdet_rankkd import compat
+
+from .conftest import ROOT
 
 
 def test_the_package_is_known_to_mmengine():
@@ -24,6 +27,56 @@ def test_other_versions_warn_and_do_not_stop(monkeypatch):
     monkeypatch.setitem(compat.TESTED, 'no_such_module', ('1.0', '2.0'))
     with pytest.warns(UserWarning, match='no_such_module does not import'):
         compat.warn_about_versions()
+
+
+def python(code):
+    """Standard output and error of a program."""
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_nothing_comes_before_the_first_word_of_the_tools():
+    code = """
+import runpy, sys
+for tool in {tools}:
+    sys.argv = [tool, '--help']
+    try:
+        runpy.run_path(tool, run_name='__main__')
+    except SystemExit:
+        print('the end')
+import mmdet.datasets
+print('done')
+"""
+    tools = sorted(str(p) for p in (ROOT / 'tools').glob('*.py'))
+    out, err = python(code.format(tools=tools))
+    parts = out.split('the end\n')
+    assert len(parts) == len(tools) + 1 and parts.pop() == 'done\n'
+    assert [p[:6] for p in parts] == ['usage:'] * len(tools)
+    assert err == ''
+
+
+def test_what_is_not_known_noise_is_heard():
+    out, err = python("""
+import warnings
+from mmengine.config import Config
+import mmdet_rankkd
+from mmdet_rankkd.compat import hide_note_on_faster_coco
+from mmengine.logging import print_log
+print_log('a note', None)
+warnings.warn('pkg_resources is deprecated as an API. Says the user.')
+warn = 'faster_coco_eval is not installed, metrics will not be computed.'
+metric = dict(type='FasterCocoMetric')
+hide_note_on_faster_coco(Config(dict(val_evaluator=[metric])))
+warnings.warn(warn + ' first')
+hide_note_on_faster_coco(Config(dict(val_evaluator=dict(type='CocoMetric'))))
+warnings.warn(warn + ' second')
+""")
+    assert out == 'a note\n'
+    assert 'Says the user' in err
+    assert 'first' in err and 'second' not in err
 
 
 def test_missing_ops(monkeypatch):

@@ -13,8 +13,8 @@ from mmdet_rankkd.analysis.sweep import (
     table_rows,
     to_markdown,
 )
+from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import DistillDetector
-from mmdet_rankkd.distillers.teacher import build_model, load_config
 
 from .conftest import ROOT, build, raw_batch
 
@@ -60,6 +60,8 @@ def test_round_trip_and_build(path, tmp_path):
     if method in METHODS:
         assert isinstance(model, DistillDetector)
         types = [x['type'] for x in cfg.model.losses]
+        if path.parent.name == 'new_style':
+            types = [f'mmdet_rankkd.{x.__name__}' for x in types]
         if path in DENSE:
             types = [x.replace('.BinaryKL', '.KL') for x in types]
             name = DETECTORS[path.stem.split('_')[1]]
@@ -71,7 +73,8 @@ def test_round_trip_and_build(path, tmp_path):
     elif path.parent.name in CLASSIFICATION:
         assert type(model).__name__ == 'ImageClassifier'
     else:
-        names = [DETECTORS.get(x) for x in path.stem.split('_')]
+        stem = path.stem.replace('faster_rcnn', 'faster-rcnn')
+        names = [DETECTORS.get(x) for x in stem.split('_')]
         assert type(model).__name__ in names
     assert 'base_batch_size' in cfg.auto_scale_lr
 

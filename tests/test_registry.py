@@ -36,11 +36,13 @@ def test_prefixed_types(registry, scope):
 
 def test_no_import_of_ours_is_needed():
     code = (
-        'from mmengine.registry import MODELS, HOOKS, DATASETS\n'
+        'from mmengine.registry import MODELS, HOOKS, DATASETS, METRICS\n'
         'assert MODELS.build(dict(type="mmdet_rankkd.KLDivLoss"))\n'
         'assert MODELS.get("mmdet_rankkd.DistillDetector")\n'
         'assert MODELS.get("mmdet_rankkd.RoILogits")\n'
         'assert HOOKS.get("mmdet_rankkd.TauHook")\n'
+        'assert HOOKS.get("mmdet_rankkd.BestHook")\n'
+        'assert METRICS.get("mmdet_rankkd.TopKAccuracy")\n'
         'assert DATASETS.get("mmdet_rankkd.DigitsDataset")\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True)

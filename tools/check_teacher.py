@@ -8,7 +8,7 @@ import argparse
 
 from mmengine.config import Config, DictAction
 
-from mmdet_rankkd.analysis.check_teacher import check_teacher
+from mmdet_rankkd.engine.check_teacher import check_teacher
 
 
 def main():

@@ -8,7 +8,7 @@ MMPretrain. Every weight must find its place, or nothing is written.
 
 import argparse
 
-from mmdet_rankkd.engine.convert import RULES, convert_checkpoint
+from mmdet_rankkd.checkpoint.convert import RULES, convert_checkpoint
 
 
 def main():
@@ -38,7 +38,7 @@ def main():
             args.force,
             args.trust,
         )
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f'{error}\n')
     for name, value in facts.items():
         print(f'{name:>12}  {value}')

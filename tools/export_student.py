@@ -5,7 +5,7 @@ Also reads the `architecture.*` checkpoints of MMRazor.
 
 import argparse
 
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
 
 
 def main():
@@ -28,7 +28,7 @@ def main():
         facts = export_student(
             args.checkpoint, args.out, args.half, args.force, args.trust
         )
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f'{error}\n')
     for name, value in facts.items():
         print(f'{name:>12}  {value}')

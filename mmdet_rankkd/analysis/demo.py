@@ -295,8 +295,8 @@ def collect(run: Run) -> None:
 
 def count_parameters(config: Path) -> float:
     """Parameters, in millions, of the detector that a config would ship."""
-    from mmdet_rankkd.distillers.teacher import build_model
-    from mmdet_rankkd.engine.export import student_config
+    from mmdet_rankkd.checkpoint.build import build_model
+    from mmdet_rankkd.checkpoint.export import student_config
 
     model = build_model(student_config(Config.fromfile(config)))
     return sum(p.numel() for p in model.parameters()) / 1e6

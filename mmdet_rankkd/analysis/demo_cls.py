@@ -14,9 +14,10 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from mmdet_rankkd.distillers.teacher import build_model
-from mmdet_rankkd.engine.checkpoint import load_weights, read_checkpoint
-from mmdet_rankkd.engine.export import student_config, student_weights
+from mmdet_rankkd.checkpoint.build import build_model
+from mmdet_rankkd.checkpoint.export import student_config, student_weights
+from mmdet_rankkd.checkpoint.load import load_weights
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import kendall_tau
 
 from .cells import CONFIGS

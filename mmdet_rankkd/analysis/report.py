@@ -123,9 +123,10 @@ def draw_curves(runs: Sequence[Any]) -> Any:
 
 def load_detector(run: Any) -> Any:
     """The detector of a run, from its newest checkpoint."""
-    from mmdet_rankkd.distillers.teacher import build_model
-    from mmdet_rankkd.engine.checkpoint import load_weights, read_checkpoint
-    from mmdet_rankkd.engine.export import student_config, student_weights
+    from mmdet_rankkd.checkpoint.build import build_model
+    from mmdet_rankkd.checkpoint.export import student_config, student_weights
+    from mmdet_rankkd.checkpoint.load import load_weights
+    from mmdet_rankkd.checkpoint.read import read_checkpoint
 
     path = run.checkpoint
     if path is None:

@@ -10,11 +10,23 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmdet_rankkd.engine.checkpoint import multiarray
+from mmdet_rankkd.compat import numpy_multiarray
 from mmdet_rankkd.registry import DATASETS
 
 FOLDER = 'cifar-100-python'
 ARCHIVE = 'cifar-100-python.tar.gz'
+#: What each file must have: that of class names, and those of images.
+META = {'fine_label_names'}
+ENTRIES = {'data', 'fine_labels'}
+#: What reading a damaged pickle raises.
+DAMAGE = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 #: MD5 as published with the data set.
 MD5 = {
     ARCHIVE: 'eb9058c3a382ffc7106e4002c42a8d85',
@@ -37,8 +49,8 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Only what a pickled array is made of."""
         allowed = {
-            'numpy.core.multiarray': multiarray,
-            'numpy._core.multiarray': multiarray,
+            'numpy.core.multiarray': numpy_multiarray(),
+            'numpy._core.multiarray': numpy_multiarray(),
             'numpy': np,
         }
         if (module, name) == ('_codecs', 'encode'):
@@ -61,6 +73,23 @@ def check_md5(data: bytes, name: str, expected: Optional[str]) -> None:
             'https://www.cs.toronto.edu/~kriz/cifar.html (or set '
             'md5=dict() for a file of your own making).'
         )
+
+
+def _member(raw: bytes, name: str, archive: Path) -> bytes:
+    """A file of the archive.
+
+    Raises:
+        ValueError: If the archive cannot be opened or has no such file.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+            member = tar.extractfile(name)
+            return b'' if member is None else member.read()
+    except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+        raise ValueError(
+            f'{archive} cannot be read ({len(raw):,} bytes): '
+            f'{type(error).__name__}: {error}'
+        ) from error
 
 
 @DATASETS.register_module()
@@ -107,10 +136,7 @@ class CIFAR100(BaseDataset):
         elif archive.is_file():
             raw = archive.read_bytes()
             check_md5(raw, str(archive), self.md5.get(ARCHIVE))
-            with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
-                member = tar.extractfile(f'{FOLDER}/{name}')
-                assert member is not None
-                data = member.read()
+            data = _member(raw, f'{FOLDER}/{name}', archive)
         else:
             raise FileNotFoundError(
                 f'CIFAR-100 is not in {root.absolute()}: put '
@@ -123,10 +149,18 @@ class CIFAR100(BaseDataset):
             content = ArrayUnpickler(
                 io.BytesIO(data), encoding='latin1'
             ).load()
-        except (pickle.UnpicklingError, EOFError, IndexError) as error:
-            raise ValueError(f'{path} cannot be read: {error}') from error
-        if not isinstance(content, dict):
-            raise ValueError(f'{path} is no file of CIFAR-100')
+        except DAMAGE as error:
+            raise ValueError(
+                f'{path} cannot be read ({len(data):,} bytes): '
+                f'{type(error).__name__}: {error}'
+            ) from error
+        wanted = META if name == 'meta' else ENTRIES
+        if not isinstance(content, dict) or not wanted <= set(content):
+            found = sorted(content) if isinstance(content, dict) else content
+            raise ValueError(
+                f'{path} is no file of CIFAR-100: it should have '
+                f'{sorted(wanted)} and has {str(found)[:80]}'
+            )
         return content
 
     def load_data_list(self) -> List[dict]:

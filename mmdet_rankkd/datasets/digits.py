@@ -208,14 +208,22 @@ def make_digits(
         str: SHA-256 over pixels and annotations.
 
     Raises:
-        ValueError: If the set is not the expected one. Nothing is deleted.
+        ValueError: If the set is not the expected one, or the folder holds
+            something else. Nothing is deleted.
     """
     root = Path(root)
     if splits is None and size == IMAGE_SIZE:
         expected = expected or DIGEST
     splits = splits or SPLITS
     if root.is_dir():
-        found = read_digest(root, splits)
+        try:
+            found = read_digest(root, splits)
+        except (OSError, LookupError, ValueError) as error:
+            raise ValueError(
+                f'the folder {root} is not the digits set '
+                f'({type(error).__name__}: {error}). Move it away to have the '
+                'set made there.'
+            ) from error
     else:
         partial = root.with_name(root.name + '.partial')
         if partial.exists():

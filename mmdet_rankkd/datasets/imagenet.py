@@ -29,8 +29,8 @@ class ImageNet(BaseDataset):
 
     Raises:
         FileNotFoundError: If folder or list are not there.
-        ValueError: If a line of the list is not of that form, or if no image
-            is found.
+        ValueError: If a line of the list is not of that form or has a class
+            that ``metainfo`` does not, or if no image is found.
     """
 
     def __init__(
@@ -57,7 +57,11 @@ class ImageNet(BaseDataset):
             )
         found = self._by_list(folder) if self.ann_file else _by_folder(folder)
         if not found:
-            raise ValueError(f'{folder} holds no images')
+            place = self.ann_file or f'the folders in {folder}'
+            raise ValueError(
+                f'there are no images in {place} (known are '
+                f'{", ".join(EXTENSIONS)})'
+            )
         if not self.ann_file and not self._metainfo.get('classes'):
             self._metainfo['classes'] = _classes(folder)
         return [
@@ -67,9 +71,19 @@ class ImageNet(BaseDataset):
     def _by_list(self, folder: Path) -> list:
         file = Path(self.ann_file)
         if not file.is_file():
-            raise FileNotFoundError(f'ann_file {file.absolute()} is missing')
+            raise FileNotFoundError(
+                f'ann_file {file.absolute()} is not a file: set data_root and '
+                'ann_file of the data set'
+            )
+        try:
+            lines = file.read_text(encoding='utf-8').splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f'ann_file {file} is not a list in text: {error}'
+            ) from error
+        classes = self._metainfo.get('classes')
         found = []
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             path, _, label = line.strip().rpartition(' ')
@@ -77,6 +91,11 @@ class ImageNet(BaseDataset):
                 raise ValueError(
                     f'{file}, line {number}: expected "path label", got '
                     f'{line!r}'
+                )
+            if classes and int(label) >= len(classes):
+                raise ValueError(
+                    f'{file}, line {number}: class {label}, and metainfo has '
+                    f'{len(classes)} classes, numbered from 0'
                 )
             found.append((folder / path, int(label)))
         return found

@@ -18,8 +18,8 @@ from mmengine.logging import MessageHub, print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmdet_rankkd.checkpoint.load import DISTILLER_PREFIX
 from mmdet_rankkd.compat import building_runner
-from mmdet_rankkd.engine.checkpoint import DISTILLER_PREFIX
 from mmdet_rankkd.logits.masks import imitation_masks
 from mmdet_rankkd.losses import FeatureLoss, LogitLoss, kendall_tau
 from mmdet_rankkd.registry import MODELS

@@ -1,28 +1,26 @@
 """The frozen teacher, kept out of the student's module tree."""
 
-import copy
 import logging
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from mmdet_rankkd.compat import building_runner
-from mmdet_rankkd.engine.checkpoint import (
+from mmdet_rankkd.checkpoint.build import build_model, load_config
+from mmdet_rankkd.checkpoint.load import first_few, load_weights
+from mmdet_rankkd.checkpoint.read import (
+    Checkpoint,
     checkpoint_classes,
-    first_few,
-    load_weights,
     locate_file,
     read_checkpoint,
 )
+from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.logits.classes import ClassMap
 
 from .build import check_arguments, own_random_numbers
@@ -40,40 +38,6 @@ def config_folder() -> Optional[Path]:
     runner = building_runner()
     name = None if runner is None else runner.cfg.filename
     return None if name is None else Path(name).resolve().parent
-
-
-def load_config(
-    config: Union[str, dict, Config], folder: Optional[Path] = None
-) -> Config:
-    """Read a config given as a file, a ``package::path`` or a dict.
-
-    Args:
-        config (str or dict): What to read.
-        folder (Path, optional): Where else a relative path is looked for.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if isinstance(config, Config):
-        return config
-    if isinstance(config, dict):
-        return Config(dict(config))
-    if '::' in config:
-        return Config.fromstring(f'_base_ = {config!r}', '.py')
-    return Config.fromfile(locate_file(config, 'teacher config', folder))
-
-
-def build_model(config: Config) -> nn.Module:
-    """Build the model of a config under the config's own default scope."""
-    if 'model' not in config:
-        raise ValueError('the config has no "model"')
-    scope = config.get('default_scope') or 'mmdet'
-    # Some detectors of MMDetection write to the config they are built of.
-    model = copy.deepcopy(dict(config.model))
-    if 'data_preprocessor' in config:  # as MMEngine's Runner does
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MMENGINE_MODELS.build(ConfigDict(model))
 
 
 def current_classes() -> Optional[Sequence[str]]:
@@ -151,6 +115,7 @@ class Teacher:
         #: Folder of the config that is trained, where it is known.
         self.folder = config_folder()
         self._facts: List[str] = []
+        self._meta: Checkpoint = {}
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'Teacher':
         """An EMA copy of the student shares the teacher."""
@@ -177,12 +142,16 @@ class Teacher:
             with own_random_numbers():
                 model: Any = build_model(self.read_config())
             hook.check(student, model)
-            self._facts = [
-                self._load(model, checkpoint),
+            facts = [self._load(model, checkpoint)]
+            self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
+            facts.append(
                 self._match_classes(
-                    checkpoint, getattr(hook, 'class_map', None)
-                ),
-            ]
+                    self._meta, getattr(hook, 'class_map', None)
+                )
+            )
+            self._facts = facts
+            if self.input_size is not None:
+                resize_inputs(model, self.input_size)
             self.model = model.eval().requires_grad_(False)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
@@ -195,9 +164,9 @@ class Teacher:
 
     def read_config(self) -> Config:
         """Its config; see :func:`load_config`."""
-        return load_config(self.config, self.folder)
+        return load_config(self.config, self.folder, 'teacher config')
 
-    def read_checkpoint(self) -> Dict[str, Any]:
+    def read_checkpoint(self) -> Checkpoint:
         """Its checkpoint; see :func:`read_checkpoint`."""
         path = locate_file(self.checkpoint, 'teacher checkpoint', self.folder)
         return read_checkpoint(path, self.trust_checkpoint)
@@ -206,6 +175,24 @@ class Teacher:
         """Where it is from and what was compared, in three lines."""
         config = self.config if isinstance(self.config, str) else 'a dict'
         return [f'teacher: {config}, {self.checkpoint}', *self._facts]
+
+    def check(self, student: Any, hook: Any) -> None:
+        """Check the teacher, which is built, for one more logit hook.
+
+        Args:
+            student (nn.Module): The student.
+            hook (Any): The logit hook; see :meth:`build`.
+
+        Raises:
+            TypeError, ValueError: As :meth:`build`.
+        """
+        hook.check(student, self.model)
+        self._match_classes(self._meta, getattr(hook, 'class_map', None))
+
+    def is_same(self, other: 'Teacher') -> bool:
+        """Whether another teacher is the same network and weights."""
+        names = ('config', 'checkpoint', 'input_size')
+        return all(getattr(self, n) == getattr(other, n) for n in names)
 
     def probe(self, features: Any) -> Any:
         """Features of a blank image by a teacher of random weights.
@@ -217,7 +204,7 @@ class Teacher:
             model = build_model(self.read_config())
         return features.probe(model, 'teacher', self.input_size)
 
-    def _load(self, model: nn.Module, checkpoint: Dict[str, Any]) -> str:
+    def _load(self, model: nn.Module, checkpoint: Checkpoint) -> str:
         """Load all weights; return how many there were."""
         what = f'teacher checkpoint {self.checkpoint!r}'
         unused = load_weights(model, checkpoint['state_dict'], what)
@@ -231,16 +218,14 @@ class Teacher:
         count = len(model.state_dict())
         return f'weights: all {count} found, {len(unused)} unused in the file'
 
-    def class_names(
-        self, checkpoint: Dict[str, Any]
-    ) -> Optional[Sequence[str]]:
+    def class_names(self, checkpoint: Checkpoint) -> Optional[Sequence[str]]:
         """Names of the teacher's classes, where they are known."""
         if self.classes is not None:
             return self.classes
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Dict[str, Any], class_map: Optional[ClassMap]
+        self, checkpoint: Checkpoint, class_map: Optional[ClassMap]
     ) -> str:
         """Compare the class names; return what could be said of them."""
         teacher, student = self.class_names(checkpoint), current_classes()
@@ -298,16 +283,6 @@ class Teacher:
             )
         return ours(dict(inputs=data['inputs']), False)['inputs']
 
-    def resize(self, inputs: Tensor) -> Tensor:
-        """Images (B, C, H, W) at the teacher's ``input_size``, if it has one.
-
-        Bilinear, corners not aligned, without antialiasing.
-        """
-        if self.input_size is None:
-            return inputs
-        size = (self.input_size, self.input_size)
-        return F.interpolate(inputs, size, mode='bilinear')
-
     def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
         """Features of the images, then the logit hook's ``replay`` on them.
 
@@ -323,7 +298,7 @@ class Teacher:
         model = self.model
         assert model is not None
         dtype = next(model.parameters()).dtype
-        inputs = self.resize(inputs.to(dtype))
+        inputs = inputs.to(dtype)
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
@@ -338,6 +313,23 @@ class Teacher:
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
             return replay(model, features, record)
+
+
+def resize_inputs(model: Any, size: int) -> None:
+    """Have a model see its preprocessed images as squares of a side.
+
+    Bilinear, corners not aligned, without antialiasing.
+
+    Args:
+        model (nn.Module): With a ``backbone``.
+        size (int): The side in pixels.
+    """
+
+    def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
+        images = F.interpolate(inputs[0], (size, size), mode='bilinear')
+        return (images, *inputs[1:])
+
+    model.backbone.register_forward_pre_hook(resize)
 
 
 def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:

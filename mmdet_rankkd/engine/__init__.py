@@ -1,5 +1,3 @@
-from .accuracy import BestHook, TopKAccuracy
-from .checkpoint import read_checkpoint
-from .tau_hook import TauHook
+from .hooks import BestHook, TauHook
 
-__all__ = ['BestHook', 'TauHook', 'TopKAccuracy', 'read_checkpoint']
+__all__ = ['BestHook', 'TauHook']

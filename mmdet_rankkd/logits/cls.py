@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdet_rankkd.registry import MODELS
 
 from .pair import LogitPair
+from .shared import features_of
 
 
 @dataclass
@@ -92,7 +93,6 @@ class ClsLogits:
     @contextmanager
     def record(self, student: Any) -> Iterator[ClsRecord]:
         """Record the one training pass of the student inside the context."""
-        record = ClsRecord()
         head = student.head
         loss = head.loss
 
@@ -102,10 +102,25 @@ class ClsLogits:
             record.labels = torch.cat([s.gt_label for s in data_samples])
             return loss(feats, data_samples, *args, **kwargs)
 
+        with self.listen(student) as record:
+            head.loss = note_labels
+            try:
+                yield record
+            finally:
+                del head.loss
+
+    @contextmanager
+    def listen(self, student: Any) -> Iterator[ClsRecord]:
+        """Record the logits of one pass of the student inside the context.
+
+        Raises:
+            RuntimeError: If the layer gave none.
+        """
+        record = ClsRecord()
+
         def note_logits(module: Any, inputs: Any, output: Any) -> None:
             record.logits = output
 
-        head.loss = note_labels
         handle = student.get_submodule(self.layer).register_forward_hook(
             note_logits
         )
@@ -113,11 +128,10 @@ class ClsLogits:
             yield record
         finally:
             handle.remove()
-            del head.loss
         if not isinstance(record.logits, Tensor) or record.logits.dim() != 2:
             raise RuntimeError(
                 f'the layer {self.layer!r} of the student gave no logits of '
-                f'shape (N, C) in a training pass, but '
+                f'shape (N, C), but '
                 f'{type(record.logits).__name__}'
             )
 
@@ -133,3 +147,26 @@ class ClsLogits:
         """
         assert record.logits is not None
         return LogitPair(record.logits, teacher.head(features), record.labels)
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether ``held_out`` needs ground truth to tell its rows."""
+        return False
+
+    def held_out(
+        self, student: Any, teacher: Any, data: dict
+    ) -> Tuple[Tensor, Tensor]:
+        """Logits of held-out images, for tau on them.
+
+        Args:
+            student (nn.Module): The student.
+            teacher (nn.Module): The teacher.
+            data (dict): A batch of a validation loader.
+
+        Returns:
+            tuple[Tensor, Tensor]: Student and teacher logits, a row an image.
+        """
+        with self.listen(student) as record:
+            student.head(features_of(student, data))
+        assert record.logits is not None
+        return record.logits, teacher.head(features_of(teacher, data))

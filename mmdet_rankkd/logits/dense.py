@@ -22,6 +22,7 @@ from .classes import ClassMap, ClassMapConfig
 from .pair import LogitPair
 from .shared import (
     check_ran,
+    choose_rows,
     features_of,
     mean_over_processes,
     shared_columns,
@@ -164,49 +165,35 @@ class DenseLogits:
                 each location.
         """
         head = teacher.bbox_head
-        theirs = list(head(tuple(features))[0])
-        ours = flatten(record.logits, self._columns(head, record, theirs))
-        target = flatten(theirs, head.cls_out_channels)
-        count = sum(x.numel() for x in record.labels)
-        if count != len(ours):
-            raise RuntimeError(
-                f"the student's loss_cls saw {count} labels for {len(ours)} "
-                'locations; DenseLogits needs one for each'
-            )
-        labels = torch.cat([x.reshape(-1) for x in record.labels])
+        levels = list(head(tuple(features))[0])
+        compare_levels(head, record.logits, levels)
+        anchors = head.prior_generator.num_base_priors[0]
+        ours = flatten(record.logits, record.logits[0].shape[1] // anchors)
+        target = flatten(levels, head.cls_out_channels)
+        labels = self._labels(record, len(ours))
         return self._pair(ours, target, labels, softmax(head))
 
-    def _columns(
-        self, head: Any, record: DenseRecord, theirs: List[Tensor]
-    ) -> int:
-        """Columns of the student's logits, once the grids are compared."""
-        anchors = head.prior_generator.num_base_priors
-        columns = record.logits[0].shape[1] // anchors[0]
-        grids = [
-            [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
-            for levels in (record.logits, theirs)
-        ]
-        if len(record.logits) != len(theirs) or grids[0] != grids[1]:
-            raise ValueError(
-                'student and teacher predict at other locations on the same '
-                'images. (anchors, height, width) of each level: the student '
-                f'has {grids[0]}, the teacher {grids[1]}. Give both the same '
-                'strides, and the same padding in data_preprocessor '
-                '(pad_size_divisor).'
+    @staticmethod
+    def _labels(record: DenseRecord, rows: int) -> Tensor:
+        """Assigned class of each row in the order of :func:`flatten`."""
+        count = sum(x.numel() for x in record.labels)
+        if count != rows:
+            raise RuntimeError(
+                f"the student's loss_cls saw {count} labels for {rows} "
+                'locations; DenseLogits needs one for each'
             )
-        return columns
+        return torch.cat([x.reshape(-1) for x in record.labels])
 
     def _pair(
         self, ours: Tensor, theirs: Tensor, labels: Tensor, background: bool
     ) -> LogitPair:
-        classes = ours.shape[1] - int(background)
-        keep = None
-        if self.class_map is not None:
-            ours, theirs = self.class_map.columns(ours, theirs, background)
-            labels = self.class_map.relabel(labels)
-            keep, classes = labels >= 0, self.class_map.count
-        if self.locations == 'positives':
-            keep = (labels >= 0) & (labels < classes)
+        labels, keep, classes = choose_rows(
+            self.class_map,
+            labels,
+            ours.shape[1] - int(background),
+            self.locations == 'positives',
+        )
+        ours, theirs = shared_columns(self.class_map, ours, theirs, background)
         if keep is not None:
             ours, theirs, labels = ours[keep], theirs[keep], labels[keep]
         weight = None
@@ -223,33 +210,92 @@ class DenseLogits:
             watched=labels < classes,
         )
 
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether ``held_out`` needs ground truth to tell its rows."""
+        return self.locations == 'positives' or self.class_map is not None
+
     def held_out(
         self, student: Any, teacher: Any, data: dict
     ) -> Tuple[Tensor, Tensor]:
-        """Logits where the teacher is surest, for tau on a validation set.
+        """Logits of locations of held-out images, for tau on them.
 
         Args:
             student (nn.Module): The student.
             teacher (nn.Module): The teacher.
-            data (dict): A batch of a validation loader.
+            data (dict): A batch of a validation loader; ground truth, if it
+                is needed, in pixels of the network's input.
 
         Returns:
-            tuple[Tensor, Tensor]: Student and teacher logits at the ten
-            locations of each image where the teacher's confidence is highest.
+            tuple[Tensor, Tensor]: Student and teacher logits in the columns
+            that training compares. With ``locations='positives'`` those that
+            the student's assigner gives to an object; else the ten locations
+            of each image where the teacher's confidence is highest. With a
+            ``class_map``, none that is assigned to an object of a class that
+            is not shared.
+
+        Raises:
+            ValueError: If the two heads have other grids on these images.
         """
-        rows = []
-        for model in (student, teacher):
-            head = model.bbox_head
-            levels = head(features_of(model, data))[0]
-            rows.append(flatten_images(levels, head.cls_out_channels))
-        ours, theirs = rows
-        background = softmax(teacher.bbox_head)
-        sure = confidence(theirs.flatten(0, 1), background)
-        count = min(10, theirs.shape[1])
-        top = sure.view(theirs.shape[:2]).topk(count).indices
-        image = torch.arange(len(theirs), device=top.device)[:, None]
-        ours, theirs = (x[image, top].flatten(0, 1) for x in rows)
-        return shared_columns(self.class_map, ours, theirs, background)
+        labels: Optional[Tensor] = None
+        columns = student.bbox_head.cls_out_channels
+        if self.needs_boxes:
+            batch = student.data_preprocessor(data, False)
+            features = student.extract_feat(batch['inputs'])
+            with self.record(student) as record:
+                student.bbox_head.loss(features, batch['data_samples'])
+            levels = record.logits
+            rows = sum(x.numel() for x in levels) // columns
+            labels = label_images(
+                self._labels(record, rows), levels, columns
+            ).flatten()
+        else:
+            levels = list(student.bbox_head(features_of(student, data))[0])
+        head = teacher.bbox_head
+        target = list(head(features_of(teacher, data))[0])
+        compare_levels(head, levels, target)
+        background = softmax(head)
+        student_rows, teacher_rows = shared_columns(
+            self.class_map,
+            flatten_images(levels, columns).flatten(0, 1),
+            flatten_images(target, head.cls_out_channels).flatten(0, 1),
+            background,
+        )
+        keep: Optional[Tensor] = None
+        if labels is not None:
+            positives = self.locations == 'positives'
+            _, keep, _ = choose_rows(
+                self.class_map, labels, columns - int(background), positives
+            )
+            if positives:
+                return student_rows[keep], teacher_rows[keep]
+        top = surest(
+            confidence(teacher_rows, background), keep, len(levels[0])
+        )
+        return student_rows[top], teacher_rows[top]
+
+
+def surest(
+    scores: Tensor, keep: Optional[Tensor], images: int, count: int = 10
+) -> Tensor:
+    """Rows of the highest scores of each image, highest first.
+
+    Args:
+        scores (Tensor): Not negative, image by image, shape (B * N,).
+        keep (Tensor, optional): Which rows may be chosen, shape (B * N,).
+        images (int): B.
+        count (int): How many of each image; fewer if there are fewer.
+
+    Returns:
+        Tensor: Their index, image by image.
+    """
+    if keep is not None:
+        scores = scores.masked_fill(~keep, -1)
+    scores = scores.view(images, -1)
+    rows = scores.shape[1]
+    top = scores.topk(min(count, rows))
+    first = rows * torch.arange(images, device=scores.device)[:, None]
+    return (top.indices + first)[top.values >= 0]
 
 
 def compare_heads(
@@ -318,6 +364,32 @@ def prior_grid(head: Any) -> List[Any]:
     return levels
 
 
+def compare_levels(
+    head: Any, student: Sequence[Tensor], teacher: Sequence[Tensor]
+) -> None:
+    """Raise ValueError unless two heads gave the same grid on these images.
+
+    Args:
+        head (nn.Module): The teacher's head, with the anchors of both.
+        student (Sequence[Tensor]): Levels of the student, shape
+            (B, A * C, H, W) each.
+        teacher (Sequence[Tensor]): Levels of the teacher, likewise.
+    """
+    anchors = head.prior_generator.num_base_priors
+    grids = [
+        [(a, *x.shape[2:]) for a, x in zip(anchors, levels)]
+        for levels in (student, teacher)
+    ]
+    if len(student) != len(teacher) or grids[0] != grids[1]:
+        raise ValueError(
+            'student and teacher predict at other locations on the same '
+            'images. (anchors, height, width) of each level: the student '
+            f'has {grids[0]}, the teacher {grids[1]}. Give both the same '
+            'strides, and the same padding in data_preprocessor '
+            '(pad_size_divisor).'
+        )
+
+
 def flatten(levels: Sequence[Tensor], columns: int) -> Tensor:
     """Logits of all levels as rows, in the order of MMDetection's losses.
 
@@ -340,6 +412,15 @@ def flatten_images(levels: Sequence[Tensor], columns: int) -> Tensor:
     return torch.stack(
         [flatten([x[i : i + 1] for x in levels], columns) for i in images]
     )
+
+
+def label_images(
+    labels: Tensor, levels: Sequence[Tensor], columns: int
+) -> Tensor:
+    """Labels in the order of :func:`flatten` image by image, shape (B, N)."""
+    images = len(levels[0])
+    parts = labels.split([x.numel() // columns for x in levels])
+    return torch.cat([part.view(images, -1) for part in parts], 1)
 
 
 def confidence(logits: Tensor, background: bool) -> Tensor:

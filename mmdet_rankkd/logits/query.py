@@ -226,6 +226,11 @@ class QueryLogits:
         found = [torch.cat(rows[k]) for k in ('ours', 'theirs', 'labels')]
         return found[0], found[1], found[2]
 
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether ``held_out`` needs ground truth to tell its rows."""
+        return False
+
     def held_out(
         self, student: Any, teacher: Any, data: dict
     ) -> Tuple[Tensor, Tensor]:

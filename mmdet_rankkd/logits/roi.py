@@ -12,7 +12,7 @@ from mmdet_rankkd.registry import MODELS
 
 from .classes import ClassMap, ClassMapConfig
 from .pair import LogitPair
-from .shared import features_of, shared_columns
+from .shared import choose_rows, features_of, shared_columns
 
 
 @dataclass
@@ -207,21 +207,30 @@ class RoILogits:
         """Student and teacher logits, labels and weights of a stage."""
         rois, logits = record.rois, record.logits
         labels, weight = record.labels, record.weight
-        classes = logits.shape[1] - 1
-        keep = None
-        if self.class_map is not None:
-            labels = self.class_map.relabel(labels)
-            keep, classes = labels >= 0, self.class_map.count
-        if self.positives_only:
-            keep = (labels >= 0) & (labels < classes)
+        labels, keep, _ = choose_rows(
+            self.class_map, labels, logits.shape[1] - 1, self.positives_only
+        )
         if keep is not None:
             rois, logits = rois[keep], logits[keep]
             labels, weight = labels[keep], weight[keep]
         target = box_logits(teacher, features, rois, index)
-        logits, target = shared_columns(self.class_map, logits, target, True)
-        if not self.background:
-            logits, target = logits[:, :-1], target[:, :-1]
+        logits, target = self._compared_columns(logits, target)
         return logits, target, labels, weight
+
+    def _compared_columns(
+        self, student: Tensor, teacher: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        student, teacher = shared_columns(
+            self.class_map, student, teacher, True
+        )
+        if self.background:
+            return student, teacher
+        return student[:, :-1], teacher[:, :-1]
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether ``held_out`` needs ground truth to tell its rows."""
+        return True
 
     def held_out(
         self, student: Any, teacher: Any, data: dict
@@ -231,18 +240,24 @@ class RoILogits:
         Args:
             student (nn.Module): The student.
             teacher (nn.Module): The teacher.
-            data (dict): A batch of a validation loader.
+            data (dict): A batch of a validation loader; ground truth in
+                pixels of the network's input.
 
         Returns:
-            tuple[Tensor, Tensor]: Student and teacher logits, a row a box;
+            tuple[Tensor, Tensor]: Student and teacher logits in the columns
+            that training compares, a row a box of a class that it compares;
             of a cascade those of the last stage.
         """
-        rois = ground_truth_rois(data['data_samples'])
-        logits = []
-        for model in (student, teacher):
-            features = features_of(model, data)
-            logits.append(box_logits(model, features, rois, -1))
-        return shared_columns(self.class_map, logits[0], logits[1], True)
+        samples = data['data_samples']
+        rois = ground_truth_rois(samples)
+        if self.class_map is not None:
+            labels = torch.cat([s.gt_instances.labels for s in samples])
+            rois = rois[self.class_map.relabel(labels) >= 0]
+        logits = [
+            box_logits(m, features_of(m, data), rois, -1)
+            for m in (student, teacher)
+        ]
+        return self._compared_columns(logits[0], logits[1])
 
 
 def _listen(
@@ -281,17 +296,11 @@ def box_logits(
 
 
 def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
-    """Ground-truth boxes as RoIs, (N, 5), in pixels of the network's input.
-
-    In test pipelines annotations are loaded after the resize and are in
-    pixels of the original image.
-    """
+    """Ground-truth boxes, in pixels of the network's input, as RoIs (N, 5)."""
     rois = []
     for index, sample in enumerate(samples):
         boxes = sample.gt_instances.bboxes
         boxes = getattr(boxes, 'tensor', boxes)
-        width, height = sample.scale_factor
-        boxes = boxes * boxes.new_tensor([width, height, width, height])
         rois.append(
             torch.cat([boxes.new_full((len(boxes), 1), index), boxes], 1)
         )

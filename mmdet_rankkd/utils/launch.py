@@ -14,6 +14,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdet_rankkd.compat import hide_note_on_faster_coco
+
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Parser with the flags that training and testing share."""
@@ -54,6 +56,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Runner of a config, of its ``runner_type`` if it names one."""
+    hide_note_on_faster_coco(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -85,6 +85,27 @@ def test_cifar_refuses_code_and_damage(tmp_path, capsys):
     assert 'executed' not in capsys.readouterr().out
 
 
+def test_cifar_of_another_kind(cifar, tmp_path):
+    """Web pages, cut files, CIFAR-10: named, with what is in them."""
+    (tmp_path / ARCHIVE).write_text('<html>')
+    with pytest.raises(ValueError, match=r'cannot be read \(6 bytes'):
+        CIFAR100(str(tmp_path), md5={})
+    with tarfile.open(tmp_path / ARCHIVE, 'w:gz') as tar:
+        tar.add(cifar / FOLDER / 'meta', f'{FOLDER}/meta')
+    with pytest.raises(ValueError, match=f'KeyError.*{FOLDER}/train'):
+        CIFAR100(str(tmp_path), md5={})
+    write_cifar(tmp_path)
+    file = tmp_path / FOLDER / 'train'
+    content = file.read_bytes()
+    for size in range(0, len(content), len(content) // 40):
+        file.write_bytes(content[:size])
+        with pytest.raises(ValueError, match='train cannot be read'):
+            CIFAR100(str(tmp_path), md5={})
+    file.write_bytes(pickle.dumps(dict(data=[], labels=[])))
+    with pytest.raises(ValueError, match='no file of CIFAR-100.*labels'):
+        CIFAR100(str(tmp_path), md5={})
+
+
 def test_cifar_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match='cs.toronto.edu'):
         CIFAR100(str(tmp_path))
@@ -128,12 +149,22 @@ def test_imagenet_list(imagenet):
 def test_imagenet_errors(imagenet, tmp_path):
     with pytest.raises(FileNotFoundError, match='set data_root'):
         ImageNet(str(tmp_path))
-    with pytest.raises(ValueError, match='holds no images'):
+    with pytest.raises(ValueError, match='no images in the folders in'):
         ImageNet(str(imagenet), data_prefix=dict(img='val'))
     with pytest.raises(FileNotFoundError, match='ann_file'):
         ImageNet(str(imagenet), ann_file='missing.txt')
     (imagenet / 'bad.txt').write_text('a.JPEG 1\nb.JPEG cat\n')
     with pytest.raises(ValueError, match='line 2'):
+        ImageNet(str(imagenet), ann_file='bad.txt')
+    (imagenet / 'bad.txt').write_text('a.JPEG 1\nb.JPEG 2\n')
+    metainfo = dict(classes=('tench', 'goldfish'))
+    with pytest.raises(ValueError, match='line 2: class 2, .* 2 classes'):
+        ImageNet(str(imagenet), ann_file='bad.txt', metainfo=metainfo)
+    (imagenet / 'bad.txt').write_bytes(b'\xff\xd8\xff\xe0')
+    with pytest.raises(ValueError, match='not a list in text'):
+        ImageNet(str(imagenet), ann_file='bad.txt')
+    (imagenet / 'bad.txt').write_text('')
+    with pytest.raises(ValueError, match='no images in .*bad.txt'):
         ImageNet(str(imagenet), ann_file='bad.txt')
 
 

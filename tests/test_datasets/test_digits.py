@@ -60,6 +60,16 @@ def test_deterministic_and_checked(root, tmp_path):
     assert path.exists()
 
 
+def test_a_folder_of_something_else(tmp_path):
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(ValueError, match='is not the digits set .*train.json'):
+        make_digits(tmp_path)
+    (tmp_path / 'train.json').write_text('<html>')
+    with pytest.raises(ValueError, match='is not the digits set'):
+        make_digits(tmp_path)
+    assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
 def test_interrupted_generation(tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt

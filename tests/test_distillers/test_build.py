@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 
 from ..conftest import build, make_runner, raw_batch
 

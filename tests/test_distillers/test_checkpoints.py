@@ -11,8 +11,8 @@ from mmengine import __version__ as mmengine_version
 from mmengine.config import Config
 from torch import nn
 
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import LogitLoss
 from mmdet_rankkd.registry import MODELS
 

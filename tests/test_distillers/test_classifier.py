@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from scipy.stats import kendalltau
 
 from mmdet_rankkd.analysis.cells import cell_text
-from mmdet_rankkd.analysis.check_teacher import check_teacher
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import export_student, student_config
+from mmdet_rankkd.checkpoint.export import export_student, student_config
+from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
 from mmdet_rankkd.models import CifarResNet
 
@@ -233,6 +234,59 @@ def test_teacher_with_statistics_of_its_own(config):
     expected = (raw - own.mean) / own.std
     torch.testing.assert_close(data['teacher_inputs'], expected)
     assert not torch.allclose(data['inputs'], expected)
+
+
+@pytest.mark.parametrize('input_size', [None, 16])
+def test_tau_on_held_out_images(config, input_size):
+    """By the two networks themselves and SciPy."""
+    cfg = config()
+    cfg.model.teacher.input_size = input_size
+    cfg.custom_hooks = [dict(type='mmdet_rankkd.TauHook')]
+    runner = make_runner(cfg)
+    runner.train()
+    found = runner.message_hub.log_scalars['val/kendall_tau'].current()
+    model = runner.model.eval()
+    taus = []
+    for data in runner.val_dataloader:
+        images = model.data_preprocessor(data, False)['inputs']
+        teacher_images = images
+        if input_size:
+            teacher_images = torch.nn.functional.interpolate(
+                images, (16, 16), mode='bilinear', align_corners=False
+            )
+        with torch.no_grad():
+            logits = model(images), model.teacher.model(teacher_images)
+        taus += [kendalltau(x, y).statistic for x, y in zip(*logits)]
+    assert len(taus) == len(runner.val_dataloader.dataset)
+    assert found == pytest.approx(sum(taus) / len(taus), abs=1e-6)
+
+
+def test_tau_of_a_student_alone(config, teacher):
+    cfg = config()
+    cfg.model = cfg.model.student
+    logits = dict(type='mmdet_rankkd.ClsLogits')
+    hook = dict(type='mmdet_rankkd.TauHook', teacher=teacher, logits=logits)
+    cfg.custom_hooks = [hook]
+    runner = make_runner(cfg)
+    runner.train()
+    found = runner.message_hub.log_scalars['val/kendall_tau'].current()
+    assert -1 <= found <= 1
+
+
+@torch.no_grad()
+def test_held_out_logits_are_of_the_layer(config):
+    """Also of one that predictions only average with another."""
+    cfg = config()
+    cfg.model.student.head.type = 'mmdet_rankkd.DistilledHead'
+    cfg.model.logits = dict(type='mmdet_rankkd.ClsLogits', layer='head.fc')
+    model, data = batch_of(cfg)
+    student, head = model.student.eval(), model.student.head
+    torch.nn.init.normal_(head.fc.weight)
+    student.backbone.register_forward_hook(lambda *args: args[-1] * 2)
+    logits, _ = model.logits.held_out(student, student, data)
+    images = student.data_preprocessor(data, False)['inputs']
+    (features, _) = student.extract_feat(images)
+    torch.testing.assert_close(logits, head.fc(features))
 
 
 def test_distillation_token(cifar, teacher, tmp_path):

@@ -5,8 +5,8 @@ import torch
 from mmengine.config import Config
 
 from mmdet_rankkd.analysis import demo
+from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.datasets import make_digits
-from mmdet_rankkd.engine.export import export_student
 
 from ..conftest import build, make_runner, raw_batch, save_teacher
 

@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmdet_rankkd.analysis.cells import cell_text
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import fitnet_loss
 
 from ..conftest import (

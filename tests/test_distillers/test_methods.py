@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 
 from ..conftest import build, make_runner, raw_batch
 

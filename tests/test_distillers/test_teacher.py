@@ -7,11 +7,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 
 from mmdet_rankkd.distillers import Teacher
-from mmdet_rankkd.distillers.teacher import (
-    build_model,
-    compare_classes,
-    load_config,
-)
+from mmdet_rankkd.distillers.teacher import compare_classes
 
 from ..conftest import CLASSES, build, make_runner, raw_batch, save_teacher
 from .test_detector import loss_pass
@@ -306,15 +302,6 @@ class Payload:
 
     def __reduce__(self):
         return open, (self.path, 'w')
-
-
-def test_configs_by_package_path_and_dict():
-    config = load_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
-    assert config.model.type == 'FasterRCNN'
-    assert load_config(config) is config
-    assert load_config(dict(model=dict(a=1))).model.a == 1
-    with pytest.raises(ValueError, match='has no "model"'):
-        build_model(load_config(dict(a=1)))
 
 
 def test_rois_are_recorded_before_any_rounding(model):

@@ -152,6 +152,19 @@ def test_other_grids_are_refused_with_both(retinas):
         hook.replay(teacher, features, record)
     assert '(2, 24, 24)' in str(error.value)
     assert '(2, 24, 32)' in str(error.value)
+    # Nor are held-out images compared on two grids.
+    wide = detector(
+        'retinanet',
+        'r50-quarter',
+        1,
+        **{'model.data_preprocessor.pad_size_divisor': 128},
+    )
+    for pair in ((student, wide), (wide, student)):
+        with pytest.raises(ValueError, match='pad_size_divisor') as error:
+            hook.held_out(*(m.eval() for m in pair), raw_batch())
+        assert '(2, 24, 24)' in str(error.value)
+        assert '(2, 32, 32)' in str(error.value)
+    student.train()
 
 
 def test_kinds_that_are_refused(retinas, project):
@@ -218,6 +231,72 @@ def test_held_out_rows_are_the_teachers_surest(retinas):
         found = confidence(theirs[10 * image : 10 * image + 10], False)
         assert torch.allclose(found, scores.topk(10).values, atol=1e-6)
     student.train()
+
+
+def image_of_rows(model, inputs):
+    """Image of each row, in the order of the head's loss."""
+    index = []
+    for level in model.bbox_head(model.extract_feat(inputs))[0]:
+        places = 2 * level.shape[2] * level.shape[3]
+        index += [image for image in range(2) for _ in range(places)]
+    return torch.tensor(index)
+
+
+@pytest.mark.parametrize('locations', ['all', 'positives', 'teacher'])
+@pytest.mark.parametrize('mapped', [False, True])
+@torch.no_grad()
+def test_held_out_rows_are_as_in_training(retinas, locations, mapped):
+    """The same choice by hand, of all rows that training sees."""
+    student, teacher = (m.eval() for m in retinas)
+    batch = raw_batch()
+    inputs = student.data_preprocessor(raw_batch(), False)['inputs']
+    columns = torch.arange(3, 80) if mapped else torch.arange(80)
+    # An object of class 1, which is not shared, where the teacher is surest.
+    levels = teacher.bbox_head(teacher.extract_feat(inputs))[0]
+    surest = max(
+        (level.view(2, 2, 80, *level.shape[2:])[0, a, columns].max(), n, a)
+        for n, level in enumerate(levels)
+        for a in range(2)
+    )
+    level = levels[surest[1]].view(2, 2, 80, *levels[surest[1]].shape[2:])
+    place = level[0, surest[2]][columns].amax(0).flatten().argmax()
+    anchors = teacher.bbox_head.prior_generator.grid_priors(
+        [x.shape[2:] for x in levels], device='cpu'
+    )[surest[1]]
+    objects = batch['data_samples'][0].gt_instances
+    objects.bboxes[0] = anchors[2 * place + surest[2]]
+    objects.labels[:] = torch.tensor([1, 5])
+    full, *_ = one_pass(DenseLogits('all'), student, teacher, batch)
+    images = image_of_rows(student, inputs)
+    labels = full.labels
+    keep = labels < 80 if locations == 'positives' else labels <= 80
+    hook = DenseLogits(locations, 'names' if mapped else None)
+    if mapped:
+        names = [f'c{i}' for i in range(80)]
+        hook.class_map.match(names, ['x', 'y', 'z'] + names[3:])
+        keep &= labels > 2
+    rows = [x[:, columns] for x in (full.student, full.teacher)]
+    scores = rows[1].amax(1).where(keep, torch.tensor(-torch.inf))
+    expected = []
+    for image in range(2):
+        of_image = scores.where(images == image, torch.tensor(-torch.inf))
+        count = 10
+        if locations == 'positives':
+            count = (keep & (images == image)).sum()
+        expected.append(of_image.topk(count).indices)
+    expected = torch.cat(expected)
+    found = hook.held_out(student, teacher, batch)
+    if locations == 'positives':
+        # Their order is of no account.
+        assert len(expected)
+        found = torch.cat(found, 1).sort(0).values
+        rows = torch.cat(rows, 1)[expected].sort(0).values
+        assert torch.allclose(found, rows, atol=1e-5)
+        return
+    first = rows[1][images == 0].amax(1).argmax()
+    assert labels[images == 0][first] == 1
+    for x, y in zip(found, rows):
+        assert torch.allclose(x, y[expected], atol=1e-5)
 
 
 def test_shared_classes(retinas):

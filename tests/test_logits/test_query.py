@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.logits import DenseLogits, QueryLogits, query
 from mmdet_rankkd.logits.query import decode
 
@@ -184,6 +184,23 @@ def test_shared_classes(monkeypatch):
     assert found <= {tuple(r.tolist()) for r in rows[:, [0, 2, 3]]}
     for row, label in zip(pair.teacher, pair.labels):
         assert row[:2].argmax() == label
+
+
+@pytest.mark.parametrize('pairs', [None, dict(c='x', a='z')])
+@torch.no_grad()
+def test_held_out_rows_are_as_in_training(pairs):
+    student, teacher = make('DETR', 0).eval(), make('DETR', 1).eval()
+    hook = QueryLogits(12, class_map=pairs)
+    if pairs:
+        hook.class_map.match('abc', 'xyz')
+    data = student.data_preprocessor(raw_batch(), False)
+    with hook.record(student) as record:
+        student(**data, mode='loss')
+    features = teacher.extract_feat(data['inputs'])
+    pair = hook.replay(teacher, features, record)
+    found = hook.held_out(student, teacher, raw_batch())
+    for x, y in zip(found, (pair.student, pair.teacher)):
+        assert torch.allclose(x, y, atol=1e-4)
 
 
 def test_train_resume_and_export(distill_cfg, tmp_path):

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from mmdet.structures.bbox import bbox2roi
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
-from mmdet_rankkd.analysis.check_teacher import check_teacher
+from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 
@@ -278,6 +279,52 @@ def test_shared_classes(detectors):
     pair, _ = replay(hook, detectors)
     keep = full.labels < 2
     assert torch.equal(pair.student, full.student[keep][:, :2])
+
+
+@pytest.mark.parametrize(
+    'options, columns, objects',
+    [
+        (dict(), [0, 1, 2, 3], [0, 1, 2, 3]),
+        (dict(background=False), [0, 1, 2], [0, 1, 2, 3]),
+        (dict(positives_only=True), [0, 1, 2, 3], [0, 1, 2, 3]),
+        # The first box of each image is of class 0, the second of class 2.
+        (dict(class_map=dict(b='y', c='x')), [1, 2, 3], [1, 3]),
+        (dict(class_map=dict(b='y', a='z'), background=False), [1, 0], [0, 2]),
+    ],
+)
+def test_held_out_rows_are_as_in_training(
+    detectors, options, columns, objects
+):
+    """The ground-truth boxes are among the rows that training compares."""
+    student, teacher = (m.eval() for m in detectors)
+    hook = RoILogits(**options)
+    if hook.class_map is not None:
+        hook.class_map.match('abc', 'xyz')
+    data = student.data_preprocessor(raw_batch(), False)
+    with torch.no_grad():
+        with hook.record(student) as record:
+            student(**data, mode='loss')
+        features = teacher.extract_feat(data['inputs'])
+        pair = hook.replay(teacher, features, record)
+        found = hook.held_out(student, teacher, raw_batch())
+        samples = raw_batch()['data_samples']
+        boxes = bbox2roi([s.gt_instances.bboxes for s in samples])
+        features = student.extract_feat(data['inputs'])
+        logits = student.roi_head._bbox_forward(features, boxes)['cls_score']
+    expected = logits[objects][:, columns]
+    assert torch.allclose(found[0], expected, atol=1e-5)
+    rows = torch.cat([pair.student, pair.teacher], 1)
+    for row in torch.cat(found, 1):
+        assert torch.isclose(rows, row, atol=1e-5).all(1).any()
+
+
+def test_held_out_without_objects(detectors):
+    batch = raw_batch()
+    for sample in batch['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    with torch.no_grad():
+        found = RoILogits().held_out(*(m.eval() for m in detectors), batch)
+    assert [x.shape for x in found] == [(0, 4), (0, 4)]
 
 
 def test_class_map_by_the_names_of_set_and_checkpoint(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.distillers.teacher import load_config
-from mmdet_rankkd.engine.export import export_student
+from mmdet_rankkd.checkpoint.build import load_config
+from mmdet_rankkd.checkpoint.export import export_student
 
 from ..conftest import COCO_SAMPLE, ROOT, build
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmdet_rankkd.engine.checkpoint import read_checkpoint
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 
 from ..conftest import ROOT, USER_DISTILL
 
@@ -36,7 +36,7 @@ def test_the_config_has_at_most_15_lines():
 def trained(project, tmp_path_factory):
     """Folder in which the user has trained for one epoch."""
     folder = tmp_path_factory.mktemp('user')
-    tool(
+    done = tool(
         'train',
         project / 'distill.py',
         '--work-dir',
@@ -45,7 +45,18 @@ def trained(project, tmp_path_factory):
         'log_level=INFO',
         cwd=folder,
     )
+    (folder / 'stdout.txt').write_text(done.stdout)
+    (folder / 'stderr.txt').write_text(done.stderr)
     return folder
+
+
+def test_the_log_comes_first(trained):
+    """Nothing of what the stack says about itself is before it."""
+    assert (
+        ' - mmengine - INFO - '
+        in ((trained / 'stdout.txt').read_text().splitlines()[0])
+    )
+    assert (trained / 'stderr.txt').read_text() == ''
 
 
 def test_log_shows_every_loss_and_tau(trained):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.distillers.teacher import build_model
-from mmdet_rankkd.engine.convert import convert_checkpoint
+from mmdet_rankkd.checkpoint.build import build_model
+from mmdet_rankkd.checkpoint.convert import convert_checkpoint
 
 from ..conftest import ROOT
 
@@ -166,6 +166,30 @@ def resnet(tmp_path):
     return config, theirs(model, 'fc'), tmp_path / 'file.pth'
 
 
+def test_a_failing_write_leaves_nothing(resnet, monkeypatch):
+    config, weights, file = resnet
+    torch.save(weights, file)
+
+    def save(content, out):
+        out.write(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(torch, 'save', save)
+    with pytest.raises(OSError, match='disk full'):
+        convert_checkpoint(file, config, file.with_name('new') / 'out.pth')
+    assert list(file.with_name('new').iterdir()) == []
+
+
+def test_configs_of_a_package(resnet):
+    config, weights, file = resnet
+    torch.save(weights, file)
+    name = f'mmdet_rankkd::cifar100/{config.name}'
+    facts = convert_checkpoint(file, name, file.with_name('out.pth'))
+    assert facts['weights'] == len(weights)
+    with pytest.raises(FileNotFoundError, match='config .*none.py'):
+        convert_checkpoint(file, 'none.py', file.with_name('b.pth'))
+
+
 def refused(resnet, change, match):
     config, weights, file = resnet
     change(weights)
@@ -195,7 +219,40 @@ def test_another_shape(resnet):
 
 
 def test_not_a_tensor(resnet):
-    refused(resnet, lambda w: w.update(lr=0.1), 'no tensors: lr')
+    refused(
+        resnet, lambda w: w.update(lr=0.1), r'file\.pth has .*no tensors: lr'
+    )
+
+
+@pytest.mark.parametrize('module', ['module.', ''])
+def test_whole_distillers_of_mdistiller(resnet, module):
+    """Its ``best``: the student's part is taken, as of ``student_best``."""
+    config, weights, file = resnet
+    teacher = {k: v + 1 for k, v in weights.items()}
+    distiller = {
+        **{f'{module}student.{k}': v for k, v in weights.items()},
+        **{f'{module}teacher.{k}': v for k, v in teacher.items()},
+        f'{module}crd_loss.embed_s.linear.weight': torch.ones(128, 256),
+    }
+    best = dict(epoch=240, model=distiller, optimizer={}, best_acc=76.3)
+    torch.save(best, file)
+    facts = convert_checkpoint(file, config, file.with_name('whole.pth'))
+    assert 'student' in facts['part'] and facts['source'] == 'mdistiller'
+    torch.save(dict(model=weights), file.with_name('student_best'))
+    facts = convert_checkpoint(
+        file.with_name('student_best'), config, file.with_name('alone.pth')
+    )
+    assert facts['part'] == 'all'
+    whole, alone = (
+        torch.load(file.with_name(n))['state_dict']
+        for n in ('whole.pth', 'alone.pth')
+    )
+    assert list(whole) == list(alone)
+    assert all(torch.equal(whole[k], alone[k]) for k in alone)
+    # Another network's config: the message says what was read.
+    other = config.with_name('resnet20_cifar100.py')
+    with pytest.raises(ValueError, match="student's part .* student_best"):
+        convert_checkpoint(file, other, file.with_name('c.pth'))
 
 
 def test_files_with_code_need_trust(resnet):
@@ -207,5 +264,7 @@ def test_files_with_code_need_trust(resnet):
     convert_checkpoint(file, config, out, trust=True)
     with pytest.raises(FileExistsError, match='--force'):
         convert_checkpoint(file, config, out, trust=True)
+    with pytest.raises(IsADirectoryError, match='is a folder'):
+        convert_checkpoint(file, config, file.parent, force=True, trust=True)
     with pytest.raises(ValueError, match='source must be'):
         convert_checkpoint(file, config, file.with_name('b'), source='keras')

@@ -1,20 +1,43 @@
 """Checkpoints of other projects for the networks of this one."""
 
+import os
 import re
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple, Union
+from typing import Callable, Dict, List, Tuple, TypedDict, Union
 
 import torch
-from mmengine.config import Config
 
-from .checkpoint import first_few, load_weights, read_checkpoint, strip_prefix
+from .build import build_model, load_config
+from .load import (
+    StateDict,
+    first_few,
+    load_weights,
+    not_tensors,
+    strip_prefix,
+)
+from .read import Checkpoint, PathLike, read_checkpoint
+from .write import new_file, refuse_to_overwrite
 
-PathLike = Union[str, Path]
 Rules = List[Tuple[str, Union[str, Callable[[re.Match], str]]]]
 
 
+class ConvertFacts(TypedDict):
+    """What :func:`convert_checkpoint` wrote.
+
+    Attributes:
+        source (str): The kind of file that it was read as.
+        part (str): Which part of the file was taken.
+        weights (int): Number of tensors.
+        parameters (int): Of the model.
+    """
+
+    source: str
+    part: str
+    weights: int
+    parameters: int
+
+
 def _less_one(template: str) -> Callable[[re.Match], str]:
-    """Groups of a match in a template, the one named n less one."""
+    """Put groups of a match into a template, the one named n less one."""
 
     def replace(match: re.Match) -> str:
         groups = match.groupdict()
@@ -54,7 +77,7 @@ RULES: Dict[str, Rules] = {
         (r'\.f\.b_bn\.', '.bn2.'),
         (r'^(?!head\.)', 'backbone.'),
     ],
-    # MMPretrain's ResNets have our names; its DeiT, after this.
+    # MMPretrain's ResNets have this package's names; its DeiT has others.
     'mmpretrain': [
         (r'^head\.layers\.head\.', 'head.fc.'),
         (r'^head\.layers\.head_dist\.', 'head.fc_dist.'),
@@ -76,38 +99,54 @@ RULES: Dict[str, Rules] = {
 CONTAINERS = ('model', 'model_state', 'state_dict', 'net')
 
 
-def unwrap(checkpoint: Dict[str, Any]) -> Dict[str, torch.Tensor]:
-    """The weights in a checkpoint of any of these projects.
+def unwrap(checkpoint: Checkpoint, what: str) -> StateDict:
+    """Find the weights in a checkpoint of any of these projects.
+
+    Args:
+        checkpoint (dict): As :func:`read_checkpoint` returns it.
+        what (str): How to name the file in messages.
 
     Raises:
         ValueError: If something that is not a tensor is among them.
     """
     weights = checkpoint['state_dict']
     for name in CONTAINERS:
-        if isinstance(weights.get(name), dict):
-            weights = weights[name]
+        inner: object = weights.get(name)
+        if isinstance(inner, dict):
+            weights = inner
             break
     weights = {k: v for k, v in weights.items() if k != 'data_preprocessor'}
-    others = [k for k, v in weights.items() if not torch.is_tensor(v)]
+    others = not_tensors(weights)
     if others:
         raise ValueError(
-            f'entries that are no tensors: {first_few(others)}; expected a '
-            f'state dict, bare or under one of {CONTAINERS}'
+            f'{what} has entries that are no tensors: {first_few(others)}; '
+            f'expected a state dict, bare or under one of {CONTAINERS}'
         )
     if weights and all(k.startswith('module.') for k in weights):
         weights = strip_prefix(weights, 'module.')
     return weights
 
 
-def rename(
-    weights: Dict[str, torch.Tensor], source: str
-) -> Dict[str, torch.Tensor]:
-    """Weights under the names of this package.
+def is_distiller(weights: StateDict) -> bool:
+    """Tell whether weights are those of a whole distiller of mdistiller.
+
+    Its files ``latest``, ``best`` and ``epoch_N`` hold student, teacher and
+    what the method learns; the student alone is in ``student_latest`` etc.
+    """
+    return {'student', 'teacher'} <= {k.split('.')[0] for k in weights}
+
+
+def rename(weights: StateDict, source: str) -> StateDict:
+    """Give weights the names of this package.
+
+    Args:
+        weights (dict): Weights by their name in the file.
+        source (str): One of ``RULES``.
 
     Raises:
         ValueError: If two of them would get the same name.
     """
-    result: Dict[str, torch.Tensor] = {}
+    result: StateDict = {}
     for key, value in weights.items():
         name = key
         for pattern, replacement in RULES[source]:
@@ -118,10 +157,8 @@ def rename(
     return result
 
 
-def guess_source(
-    weights: Dict[str, torch.Tensor], wanted: Dict[str, torch.Tensor]
-) -> str:
-    """The kind of file whose renames give most of the wanted names."""
+def guess_source(weights: StateDict, wanted: StateDict) -> str:
+    """Choose the kind of file whose renames give most of the wanted names."""
     return max(RULES, key=lambda s: len(set(rename(weights, s)) & set(wanted)))
 
 
@@ -132,56 +169,67 @@ def convert_checkpoint(
     source: str = 'auto',
     force: bool = False,
     trust: bool = False,
-) -> Dict[str, Any]:
+) -> ConvertFacts:
     """Write a checkpoint of another project in the form of this one.
 
     Every weight of the model must be in the file, with its shape, and every
-    entry of the file must be used.
+    entry of the file must be used. Of a whole distiller of mdistiller (its
+    ``best`` in place of ``student_best``) that goes for the student's part.
 
     Args:
-        checkpoint (str): File to read.
-        config (str): Config of the model that it is for.
-        out (str): File to write.
+        checkpoint (str or Path): File to read.
+        config (str or Path): Config of the model that it is for; also as
+            ``package::path``.
+        out (str or Path): File to write. It is there completely or not at
+            all.
         source (str): One of ``RULES``, or ``'auto'``.
         force (bool): Overwrite ``out`` if it exists.
         trust (bool): Execute pickled code in the checkpoint.
 
     Returns:
-        dict: ``source``, ``weights`` and ``parameters``.
+        ConvertFacts: What was read and written.
 
     Raises:
         FileExistsError: If ``out`` exists and ``force`` is not set.
+        IsADirectoryError: If ``out`` is a folder.
+        FileNotFoundError: If there is no such checkpoint or config.
         ValueError: If the file cannot be read, or file and model do not have
             the same weights; the message counts and names them.
     """
-    from mmdet_rankkd.distillers.teacher import build_model
-
-    out = Path(out)
-    if out.exists() and not force:
-        raise FileExistsError(
-            f'{out} exists; give another name, or overwrite it with --force'
-        )
+    refuse_to_overwrite(out, force)
     if source != 'auto' and source not in RULES:
         raise ValueError(
             f'source must be auto or one of {sorted(RULES)}, got {source!r}'
         )
-    weights = unwrap(read_checkpoint(str(checkpoint), trust))
-    model = build_model(Config.fromfile(config))
+    what, part = str(checkpoint), 'all'
+    weights = unwrap(read_checkpoint(checkpoint, trust), what)
+    if is_distiller(weights):
+        part = "the student's, of a whole distiller"
+        what += (
+            ", the student's part of a whole distiller (mdistiller writes "
+            'that part alone beside it, as student_best)'
+        )
+        weights = strip_prefix(weights, 'student.')
+    model = build_model(load_config(os.fspath(config)))
     wanted = model.state_dict()
     if source == 'auto':
         source = guess_source(weights, wanted)
     renamed = rename(weights, source)
-    unused = load_weights(model, renamed, f'{checkpoint}, read as {source},')
+    what += f', read as {source},'
+    unused = load_weights(model, renamed, what)
     if unused:
         raise ValueError(
-            f'{checkpoint}, read as {source}, has {len(unused)} entries that '
+            f'{what} has {len(unused)} entries that '
             f'the model has no place for (first: {first_few(unused)})'
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     state = {k: renamed.get(k, v) for k, v in wanted.items()}
-    torch.save(dict(state_dict=state, meta=dict(converted_from=source)), out)
-    return dict(
+    with new_file(out, force) as file:
+        torch.save(
+            dict(state_dict=state, meta=dict(converted_from=source)), file
+        )
+    return ConvertFacts(
         source=source,
+        part=part,
         weights=len(state),
         parameters=sum(p.numel() for p in model.parameters()),
     )

@@ -1,0 +1,61 @@
+"""Writing a file as a whole or not at all."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Iterator
+
+from .read import PathLike
+
+
+def refuse_to_overwrite(path: PathLike, force: bool = False) -> None:
+    """Raise an error if a file cannot be written without loss.
+
+    Args:
+        path (str or Path): The file to write.
+        force (bool): Whether a file that is there may be replaced.
+
+    Raises:
+        FileExistsError: If it is there and ``force`` is not set.
+        IsADirectoryError: If it is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f'{path} is a folder; give the name of a file in it'
+        )
+    if path.exists() and not force:
+        raise FileExistsError(
+            f'{path} exists; give another name, or overwrite it with --force'
+        )
+
+
+@contextmanager
+def new_file(path: PathLike, force: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when it is complete.
+
+    It is written under a name of its own in the same folder, which is made if
+    it is not there, and renamed at the end. When the writing fails or is
+    killed, the file of that name, if there was one, is as before.
+
+    Args:
+        path (str or Path): The file to write.
+        force (bool): Whether a file that is there is replaced.
+
+    Yields:
+        BinaryIO: To write to.
+
+    Raises:
+        FileExistsError, IsADirectoryError: See :func:`refuse_to_overwrite`.
+    """
+    refuse_to_overwrite(path, force)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        with partial.open('wb') as file:
+            yield file
+        refuse_to_overwrite(path, force)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
