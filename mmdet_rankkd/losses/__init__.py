@@ -1,3 +1,5 @@
+from mmdet_rankkd.ops import RankSettings, standardize
+
 from .at import ATLoss, at_loss
 from .base import (
     DistillLoss,
@@ -17,7 +19,6 @@ from .kendall import (
     KendallRankLoss,
     kendall_rank_loss,
     kendall_tau,
-    standardize,
 )
 from .kl_div import (
     BinaryKLDivLoss,
@@ -47,6 +48,7 @@ __all__ = [
     'MLKDLoss',
     'NKDLoss',
     'OFDLoss',
+    'RankSettings',
     'ReviewKDLoss',
     'Schedule',
     'at_loss',

@@ -6,6 +6,7 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
 from .base import (
@@ -14,7 +15,6 @@ from .base import (
     reduce_rows,
     without_autocast,
 )
-from .kendall import check_min_std, standardize_pair
 from .kl_div import kl_rows
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
 from .base import (
@@ -15,7 +16,6 @@ from .base import (
     reduce_rows,
     without_autocast,
 )
-from .kendall import check_min_std, standardize_pair
 
 
 @without_autocast

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
 from .base import (
@@ -15,7 +16,6 @@ from .base import (
     reduce_rows,
     without_autocast,
 )
-from .kendall import check_min_std, standardize_pair
 
 
 @without_autocast

@@ -5,10 +5,10 @@ from typing import Any, Optional, Sequence, Tuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
 from .base import BatchLoss, prepare_pair, without_autocast
-from .kendall import check_min_std, standardize_pair
 from .kl_div import kl_rows
 
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, pairwise
-from mmdet_rankkd.losses.kendall import standardize
+from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, standardize
+from mmdet_rankkd.ops import forget_compiled, pairwise
 
 BACKENDS = ['eager', 'compiled']
 
@@ -231,7 +231,7 @@ def count_graphs(monkeypatch, sizes, classes=33):
     """Graphs that the compiler makes for these N; two stages have two."""
     from torch._dynamo.utils import counters
 
-    pairwise._compiled.cache_clear()
+    forget_compiled()
     monkeypatch.setattr(pairwise, 'MIN_PAIRS_TO_COMPILE', 0)
     counters.clear()
     for rows in sizes:
@@ -264,7 +264,7 @@ def test_little_work_is_not_compiled(monkeypatch):
         raise AssertionError('compiled')
 
     monkeypatch.setattr(torch, 'compile', refuse)
-    pairwise._compiled.cache_clear()
+    forget_compiled()
     pair = torch.randn(2, 16, 81)
     kendall_rank_loss(*pair)
     kendall_tau(*pair)
@@ -275,8 +275,7 @@ def test_without_a_compiler(monkeypatch):
         raise RuntimeError('no working C++ compiler found')
 
     monkeypatch.setattr(torch, 'compile', fail)
-    monkeypatch.setattr(pairwise, '_failures', {})
-    pairwise._compiled.cache_clear()
+    forget_compiled()
     pair = torch.randn(2, 512, 81)
     with pytest.warns(RuntimeWarning, match='no working C') as caught:
         loss = kendall_rank_loss(*pair)
@@ -289,7 +288,7 @@ def test_without_a_compiler(monkeypatch):
         kendall_tau(*pair)
     with pytest.raises(RuntimeError, match='no working C'):
         kendall_rank_loss(*pair, backend='compiled')
-    pairwise._compiled.cache_clear()
+    forget_compiled()
 
 
 def test_tau_backends_agree(monkeypatch):

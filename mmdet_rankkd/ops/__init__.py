@@ -1,0 +1,20 @@
+"""Arithmetic on logits with PyTorch alone, and every trick with its compiler.
+
+Nothing here knows of losses, detectors or MMEngine.
+"""
+
+from .compiler import forget_compiled
+from .pairwise import check_backend
+from .ranking import RankSettings, exact_tau, soft_tau
+from .standardize import check_min_std, standardize, standardize_pair
+
+__all__ = [
+    'RankSettings',
+    'check_backend',
+    'check_min_std',
+    'exact_tau',
+    'forget_compiled',
+    'soft_tau',
+    'standardize',
+    'standardize_pair',
+]
