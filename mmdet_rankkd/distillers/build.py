@@ -1,28 +1,20 @@
 """Building what a distillation config names, with errors that help."""
 
-import inspect
-from typing import Any, Dict, List, Optional, Sequence, Union
+from contextlib import nullcontext
+from typing import Any, ContextManager, Dict, List, Optional, Sequence, Union
 
-import torch
 from mmengine.config import Config
 from torch import nn
 
 from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.losses.base import did_you_mean
+from mmdet_rankkd.recorders import LogitRecorder, Recorder
+from mmdet_rankkd.recorders.base import FeatureMaps, Model
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import FeaturePair
 
-DELETE = (
-    'Write _delete_=True in the model of the distillation config: without it, '
-    'MMEngine merges that model with the one of _base_.'
-)
-
-
-def own_random_numbers() -> Any:
-    """Context in which drawn numbers do not move those of the training.
-
-    Models are built on the CPU, so that its generator is all there is.
-    """
-    return torch.random.fork_rng(devices=[])
+from .common import check_arguments, own_random_numbers
+from .teacher import Teacher
 
 
 def build_student(
@@ -56,6 +48,82 @@ def build_student(
         config = dict(config)
         config.setdefault('data_preprocessor', data_preprocessor)
     return MODELS.build(config)
+
+
+def refuse_unknown(model: object, unknown: Dict[str, Any]) -> None:
+    """Raise TypeError if a distiller got arguments that it does not have."""
+    if unknown:
+        raise TypeError(
+            f'{type(model).__name__} has no argument '
+            f'{", ".join(map(repr, unknown))}. Write _delete_=True in the '
+            'model of the distillation config: without it, MMEngine merges '
+            'that model with the one of _base_.'
+        )
+
+
+def build_recorder(config: Union[dict, LogitRecorder]) -> LogitRecorder:
+    """Build the recorder of the logits.
+
+    Raises:
+        KeyError: If the type is not known.
+        TypeError: If it is no :class:`LogitRecorder`, or an argument of it
+            not known.
+    """
+    recorder = build_part(config, 'logits')
+    if not isinstance(recorder, LogitRecorder):
+        raise TypeError(
+            'logits must be derived from mmdet_rankkd.recorders.LogitRecorder;'
+            f' {type(recorder).__name__} is not'
+        )
+    return recorder
+
+
+class FeatureProbe:
+    """Features of both networks, for the losses that ask for their shapes.
+
+    Args:
+        student (nn.Module): The student.
+        teacher (Teacher): The teacher; its config is read when it is asked.
+        settings (dict): Arguments of ``LayerFeatures``.
+    """
+
+    def __init__(
+        self, student: nn.Module, teacher: Teacher, settings: Dict[str, Any]
+    ) -> None:
+        self.student = student
+        self.teacher = teacher
+        self.settings = settings
+        #: What records the features in training; nothing, if none asked.
+        self.recorder: Recorder = NothingRecorded()
+        self._found: Optional[FeaturePair] = None
+
+    def features(self) -> FeaturePair:
+        """See :meth:`mmdet_rankkd.structures.Probe.features`."""
+        if self._found is None:
+            config = dict(self.settings, type='mmdet_rankkd.LayerFeatures')
+            recorder = MODELS.build(config)
+            self._found = FeaturePair(
+                recorder.probe(self.student, 'student'),
+                self.teacher.probe(recorder),
+            )
+            self.recorder = recorder
+        return self._found
+
+
+class NothingRecorded(Recorder[None, None]):
+    """In place of a recorder of features where no loss compares any."""
+
+    def check(self, student: Model, teacher: Model) -> None:
+        """Nothing is compared."""
+
+    def record(self, student: Model) -> ContextManager[None]:
+        """Record nothing."""
+        return nullcontext()
+
+    def replay(
+        self, teacher: Model, features: FeatureMaps, record: None
+    ) -> None:
+        """Replay nothing."""
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:
@@ -93,33 +161,6 @@ def _unknown_type(kind: str) -> str:
         f'there is no type {kind!r}{did_you_mean(name, ours)}. Types of this '
         "package are written with its name, as in 'mmdet_rankkd.KLDivLoss'"
     )
-
-
-def check_arguments(kind: Any, config: Dict[str, Any], what: str) -> None:
-    """Raise TypeError for arguments that no constructor of a class has."""
-    known: List[str] = []
-    for owner in inspect.getmro(kind) if inspect.isclass(kind) else ():
-        constructor = vars(owner).get('__init__')
-        if constructor is None:
-            continue
-        parameters = inspect.signature(constructor).parameters.values()
-        known += [
-            p.name
-            for p in parameters
-            if p.name != 'self'
-            and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        ]
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            break
-    else:
-        return
-    known = list(dict.fromkeys(known))
-    for name in config:
-        if name not in ('type', '_scope_', *known):
-            raise TypeError(
-                f'{what}: {kind.__name__} has no argument {name!r}'
-                f'{did_you_mean(name, known)}; it has {", ".join(known)}'
-            )
 
 
 def build_losses(configs: Sequence[Union[dict, nn.Module]]) -> nn.ModuleDict:

@@ -1,7 +1,7 @@
 """The frozen teacher, kept out of the student's module tree."""
 
 import logging
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -21,9 +21,15 @@ from mmdet_rankkd.checkpoint.read import (
     read_checkpoint,
 )
 from mmdet_rankkd.compat import building_runner
-from mmdet_rankkd.logits.classes import ClassMap
+from mmdet_rankkd.recorders import (
+    ClassMap,
+    LayerFeatures,
+    LogitRecorder,
+    Recorder,
+)
+from mmdet_rankkd.structures import Features
 
-from .build import check_arguments, own_random_numbers
+from .common import check_arguments, own_random_numbers
 
 DTYPES = {
     'bf16': torch.bfloat16,
@@ -121,7 +127,7 @@ class Teacher:
         """An EMA copy of the student shares the teacher."""
         return self
 
-    def build(self, student: Any, hook: Any) -> nn.Module:
+    def build(self, student: Any, hook: LogitRecorder) -> nn.Module:
         """Build, check and freeze the teacher; once.
 
         Args:
@@ -146,7 +152,7 @@ class Teacher:
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
             facts.append(
                 self._match_classes(
-                    self._meta, getattr(hook, 'class_map', None)
+                    self._meta, hook.class_map
                 )
             )
             self._facts = facts
@@ -176,7 +182,7 @@ class Teacher:
         config = self.config if isinstance(self.config, str) else 'a dict'
         return [f'teacher: {config}, {self.checkpoint}', *self._facts]
 
-    def check(self, student: Any, hook: Any) -> None:
+    def check(self, student: Any, hook: LogitRecorder) -> None:
         """Check the teacher, which is built, for one more logit hook.
 
         Args:
@@ -187,14 +193,14 @@ class Teacher:
             TypeError, ValueError: As :meth:`build`.
         """
         hook.check(student, self.model)
-        self._match_classes(self._meta, getattr(hook, 'class_map', None))
+        self._match_classes(self._meta, hook.class_map)
 
     def is_same(self, other: 'Teacher') -> bool:
         """Whether another teacher is the same network and weights."""
         names = ('config', 'checkpoint', 'input_size')
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
-    def probe(self, features: Any) -> Any:
+    def probe(self, features: LayerFeatures) -> Features:
         """Features of a blank image by a teacher of random weights.
 
         Args:
@@ -283,17 +289,40 @@ class Teacher:
             )
         return ours(dict(inputs=data['inputs']), False)['inputs']
 
-    def replay(self, replay: Callable, inputs: Tensor, record: Any) -> Any:
-        """Features of the images, then the logit hook's ``replay`` on them.
+    def images(self, inputs: Tensor, own: Optional[Tensor]) -> Tensor:
+        """The images as the teacher wants them.
 
-        The hook runs with gradients on: it may choose rows and columns of
+        Args:
+            inputs (Tensor): As the student wants them.
+            own (Tensor, optional): As :meth:`preprocess` made them.
+
+        Raises:
+            ValueError: If they differ, and there are only the student's.
+        """
+        if own is not None:
+            return own
+        if not self.shares_inputs:
+            raise ValueError(
+                "the teacher's normalisation or padding differs from the "
+                "student's: call this model on what its own "
+                'data_preprocessor(data, training=True) returns'
+            )
+        return inputs
+
+    def replay(self, inputs: Tensor, *records: Tuple[Recorder, Any]) -> List:
+        """Features of the images, then each recorder's replay on them.
+
+        Recorders run with gradients on: they may choose rows and columns of
         the student's logits, which must stay in the student's graph. The
         teacher, all frozen, has none.
 
         Args:
-            replay (Callable): Of the logit hook.
             inputs (Tensor): Images as the teacher wants them.
-            record (Any): What the logit hook recorded on the student.
+            *records (tuple): A recorder, and what it recorded on the
+                student.
+
+        Returns:
+            list: What each recorder's ``replay`` gives.
         """
         model = self.model
         assert model is not None
@@ -302,17 +331,17 @@ class Teacher:
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
-        with (
-            torch.no_grad(),
-            torch.autocast(device, self.dtype)
-            if self.dtype
-            else nullcontext(),
-        ):
+        with ExitStack() as context:
+            context.enter_context(torch.no_grad())
+            if self.dtype is not None:
+                context.enter_context(torch.autocast(device, self.dtype))
+            for recorder, record in records:
+                context.enter_context(recorder.watch(model, record))
             features = model.extract_feat(inputs)
         with torch.autocast(device, enabled=False):
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
-            return replay(model, features, record)
+            return [r.replay(model, features, record) for r, record in records]
 
 
 def resize_inputs(model: Any, size: int) -> None:

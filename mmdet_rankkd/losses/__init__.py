@@ -1,35 +1,30 @@
 from mmdet_rankkd.ops import RankSettings, standardize
 
-from .at import ATLoss, at_loss
-from .base import (
-    DistillLoss,
-    LogitLoss,
-    Schedule,
-    prepare_pair,
-    reduce_rows,
-)
-from .crd import CRDLoss, crd_side
-from .ctkd import CTKDLoss, ctkd_loss
-from .dist import DISTLoss, dist_loss
-from .dkd import DKDLoss, dkd_loss
-from .feature import FeatureLoss
-from .fgfi import FGFILoss, fgfi_loss
-from .fitnet import FitNetLoss, fitnet_loss
-from .kendall import (
+from .feature.at import ATLoss, at_loss
+from .base import DistillLoss, Schedule
+from .logit.base import LogitLoss, prepare_pair, reduce_rows
+from .feature.crd import CRDLoss, crd_side
+from .logit.ctkd import CTKDLoss, ctkd_loss
+from .logit.dist import DISTLoss, dist_loss
+from .logit.dkd import DKDLoss, dkd_loss
+from .feature.base import FeatureLoss
+from .feature.fgfi import FGFILoss, fgfi_loss
+from .feature.fitnet import FitNetLoss, fitnet_loss
+from .logit.kendall import (
     KendallRankLoss,
     kendall_rank_loss,
     kendall_tau,
 )
-from .kl_div import (
+from .logit.kl_div import (
     BinaryKLDivLoss,
     KLDivLoss,
     binary_kl_div_loss,
     kl_div_loss,
 )
-from .mlkd import MLKDLoss, mlkd_loss
-from .nkd import NKDLoss, nkd_loss
-from .ofd import OFDLoss, ofd_loss
-from .review_kd import ReviewKDLoss, hcl_loss
+from .logit.mlkd import MLKDLoss, mlkd_loss
+from .logit.nkd import NKDLoss, nkd_loss
+from .feature.ofd import OFDLoss, ofd_loss
+from .feature.review_kd import ReviewKDLoss, hcl_loss
 
 __all__ = [
     'ATLoss',

@@ -3,6 +3,7 @@
 Nothing here knows of losses, detectors or MMEngine.
 """
 
+from .boxes import box_iou
 from .compiler import forget_compiled
 from .pairwise import check_backend
 from .ranking import RankSettings, exact_tau, soft_tau
@@ -10,6 +11,7 @@ from .standardize import check_min_std, standardize, standardize_pair
 
 __all__ = [
     'RankSettings',
+    'box_iou',
     'check_backend',
     'check_min_std',
     'exact_tau',

@@ -1,8 +1,9 @@
+from .base import LogitRecorder, Recorder
 from .classes import ClassMap
 from .cls import ClsLogits, ClsRecord
 from .dense import DenseLogits, DenseRecord
-from .layers import LayerFeatures
-from .pair import LogitPair
+from .features import FeatureRecord, LayerFeatures
+from .listening import listening
 from .query import QueryLogits, QueryRecord
 from .roi import RoILogits, RoIRecord
 
@@ -12,10 +13,13 @@ __all__ = [
     'ClsRecord',
     'DenseLogits',
     'DenseRecord',
+    'FeatureRecord',
     'LayerFeatures',
-    'LogitPair',
+    'LogitRecorder',
     'QueryLogits',
     'QueryRecord',
+    'Recorder',
     'RoILogits',
     'RoIRecord',
+    'listening',
 ]

@@ -1,4 +1,4 @@
-"""Logit hook of image classifiers."""
+"""Recorder of image classifiers."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import LogitPair
 
-from .pair import LogitPair
+from .base import FeatureMaps, LogitRecorder, Model
+from .listening import listening
 from .shared import features_of
 
 
@@ -27,10 +29,10 @@ class ClsRecord:
 
 
 @MODELS.register_module()
-class ClsLogits:
+class ClsLogits(LogitRecorder[ClsRecord]):
     """Class logits of the images, one row each.
 
-    The student trains as always; this hook takes note of the output of one
+    The student trains as always; this recorder takes note of the output of one
     of its layers. The teacher's head then scores the same images.
 
     For classifiers with ``extract_feat`` and a ``head`` whose ``forward``
@@ -45,7 +47,7 @@ class ClsLogits:
     def __init__(self, layer: str = 'head') -> None:
         self.layer = layer
 
-    def check(self, student: Any, teacher: Any) -> None:
+    def check(self, student: Model, teacher: Model) -> None:
         """Raise where the two classifiers cannot be compared.
 
         Raises:
@@ -69,20 +71,20 @@ class ClsLogits:
                 f'the student has no layer {self.layer!r}: {error}. Layers '
                 f'of its head: {", ".join(names)}'
             ) from error
-        ours, theirs = (
+        counts = [
             getattr(m.head, 'num_classes', None) for m in (student, teacher)
-        )
-        if None not in (ours, theirs) and ours != theirs:
+        ]
+        if None not in counts and counts[0] != counts[1]:
             raise ValueError(
-                f'the student has {ours} classes and the teacher {theirs}; '
+                f'the student has {counts[0]} classes and the teacher {counts[1]}; '
                 'logits can only be compared class by class'
             )
 
-    def columns(self, student: Any) -> Optional[int]:
+    def columns(self, student: Model) -> Optional[int]:
         """How many columns are compared, if the head tells."""
         return getattr(student.head, 'num_classes', None)
 
-    def sigmoid(self, student: Any) -> Optional[bool]:
+    def sigmoid(self, student: Model) -> Optional[bool]:
         """Whether the heads take each column by itself; not known here."""
         return None
 
@@ -91,26 +93,26 @@ class ClsLogits:
         return f'ClsLogits, one of each image, of the layer {self.layer!r}'
 
     @contextmanager
-    def record(self, student: Any) -> Iterator[ClsRecord]:
+    def record(self, student: Model) -> Iterator[ClsRecord]:
         """Record the one training pass of the student inside the context."""
-        head = student.head
-        loss = head.loss
 
         def note_labels(
-            feats: Any, data_samples: Any, *args: Any, **kwargs: Any
-        ) -> Any:
+            losses: dict,
+            feats: FeatureMaps,
+            data_samples: Sequence[Any],
+            *args: object,
+            **kwargs: object,
+        ) -> None:
             record.labels = torch.cat([s.gt_label for s in data_samples])
-            return loss(feats, data_samples, *args, **kwargs)
 
-        with self.listen(student) as record:
-            head.loss = note_labels
-            try:
-                yield record
-            finally:
-                del head.loss
+        with (
+            self.listen(student) as record,
+            listening(student.head, 'loss', note_labels),
+        ):
+            yield record
 
     @contextmanager
-    def listen(self, student: Any) -> Iterator[ClsRecord]:
+    def listen(self, student: Model) -> Iterator[ClsRecord]:
         """Record the logits of one pass of the student inside the context.
 
         Raises:
@@ -118,16 +120,12 @@ class ClsLogits:
         """
         record = ClsRecord()
 
-        def note_logits(module: Any, inputs: Any, output: Any) -> None:
+        def note_logits(output: Tensor, *args: object) -> None:
             record.logits = output
 
-        handle = student.get_submodule(self.layer).register_forward_hook(
-            note_logits
-        )
-        try:
+        layer = student.get_submodule(self.layer)
+        with listening(layer, 'forward', note_logits):
             yield record
-        finally:
-            handle.remove()
         if not isinstance(record.logits, Tensor) or record.logits.dim() != 2:
             raise RuntimeError(
                 f'the layer {self.layer!r} of the student gave no logits of '
@@ -136,7 +134,7 @@ class ClsLogits:
             )
 
     def replay(
-        self, teacher: Any, features: Sequence[Tensor], record: ClsRecord
+        self, teacher: Model, features: FeatureMaps, record: ClsRecord
     ) -> LogitPair:
         """Have the teacher's head score its features of the images.
 
@@ -148,13 +146,8 @@ class ClsLogits:
         assert record.logits is not None
         return LogitPair(record.logits, teacher.head(features), record.labels)
 
-    @property
-    def needs_boxes(self) -> bool:
-        """Whether ``held_out`` needs ground truth to tell its rows."""
-        return False
-
     def held_out(
-        self, student: Any, teacher: Any, data: dict
+        self, student: Model, teacher: Model, data: dict
     ) -> Tuple[Tensor, Tensor]:
         """Logits of held-out images, for tau on them.
 

@@ -1,8 +1,8 @@
-"""Logit hook of dense detectors: class logits of all their locations."""
+"""Recorder of dense detectors: class logits of all their locations."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import (
@@ -17,9 +17,11 @@ from mmdet.models.detectors.base_detr import DetectionTransformer
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import LogitPair
 
+from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
-from .pair import LogitPair
+from .listening import listening
 from .shared import (
     check_ran,
     choose_rows,
@@ -48,10 +50,10 @@ class DenseRecord:
 
 
 @MODELS.register_module()
-class DenseLogits:
+class DenseLogits(LogitRecorder[DenseRecord]):
     """Class logits of every location and anchor of a dense head.
 
-    The student trains as always; this hook takes note of the output of its
+    The student trains as always; this recorder takes note of the output of its
     head and of the classes that its assigner gave to the locations. The
     teacher's head then scores the same locations on its own features; its
     assigner and losses never run.
@@ -86,7 +88,7 @@ class DenseLogits:
         self.locations = locations
         self.class_map = None if class_map is None else ClassMap(class_map)
 
-    def check(self, student: Any, teacher: Any) -> None:
+    def check(self, student: Model, teacher: Model) -> None:
         """Raise where the two detectors cannot be compared.
 
         Raises:
@@ -105,11 +107,11 @@ class DenseLogits:
                 'both the same strides and anchors.'
             )
 
-    def columns(self, student: Any) -> int:
+    def columns(self, student: Model) -> int:
         """How many columns are compared."""
         return columns_of(student.bbox_head, self.class_map)
 
-    def sigmoid(self, student: Any) -> bool:
+    def sigmoid(self, student: Model) -> bool:
         """Whether the heads take each column by itself."""
         return not softmax(student.bbox_head)
 
@@ -123,34 +125,35 @@ class DenseLogits:
         return f'DenseLogits, locations and anchors of all levels, {rows}'
 
     @contextmanager
-    def record(self, student: Any) -> Iterator[DenseRecord]:
+    def record(self, student: Model) -> Iterator[DenseRecord]:
         """Record the one training pass of the student inside the context."""
         record = DenseRecord()
         head = student.bbox_head
 
-        def note_logits(module: Any, inputs: Any, output: Any) -> None:
+        def note_logits(output: Sequence, *args: object) -> None:
             record.logits = list(output[0])
 
-        def note_labels(module: Any, inputs: Any) -> None:
+        def note_labels(
+            loss: Tensor,
+            logits: Tensor,
+            target: Union[Tensor, Sequence[Tensor]],
+            *args: object,
+            **kwargs: object,
+        ) -> None:
             # Of focal loss labels, of quality focal loss (labels, quality).
-            target = inputs[1]
             record.labels.append(
-                target[0] if isinstance(target, (tuple, list)) else target
+                target if isinstance(target, Tensor) else target[0]
             )
 
-        handles = [
-            head.register_forward_hook(note_logits),
-            head.loss_cls.register_forward_pre_hook(note_labels),
-        ]
-        try:
+        with (
+            listening(head, 'forward', note_logits),
+            listening(head.loss_cls, 'forward', note_labels),
+        ):
             yield record
-        finally:
-            for handle in handles:
-                handle.remove()
         check_ran(record.logits, head)
 
     def replay(
-        self, teacher: Any, features: Sequence[Tensor], record: DenseRecord
+        self, teacher: Model, features: FeatureMaps, record: DenseRecord
     ) -> LogitPair:
         """Have the teacher's head score all locations.
 
@@ -168,10 +171,11 @@ class DenseLogits:
         levels = list(head(tuple(features))[0])
         compare_levels(head, record.logits, levels)
         anchors = head.prior_generator.num_base_priors[0]
-        ours = flatten(record.logits, record.logits[0].shape[1] // anchors)
+        columns = record.logits[0].shape[1] // anchors
+        rows = flatten(record.logits, columns)
         target = flatten(levels, head.cls_out_channels)
-        labels = self._labels(record, len(ours))
-        return self._pair(ours, target, labels, softmax(head))
+        labels = self._labels(record, len(rows))
+        return self._pair(rows, target, labels, softmax(head))
 
     @staticmethod
     def _labels(record: DenseRecord, rows: int) -> Tensor:
@@ -185,29 +189,33 @@ class DenseLogits:
         return torch.cat([x.reshape(-1) for x in record.labels])
 
     def _pair(
-        self, ours: Tensor, theirs: Tensor, labels: Tensor, background: bool
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        background: bool,
     ) -> LogitPair:
         labels, keep, classes = choose_rows(
             self.class_map,
             labels,
-            ours.shape[1] - int(background),
+            student.shape[1] - int(background),
             self.locations == 'positives',
         )
-        ours, theirs = shared_columns(self.class_map, ours, theirs, background)
+        student, teacher = shared_columns(self.class_map, student, teacher, background)
         if keep is not None:
-            ours, theirs, labels = ours[keep], theirs[keep], labels[keep]
+            student, teacher, labels = student[keep], teacher[keep], labels[keep]
         weight = None
-        total = theirs.new_tensor(float(len(theirs)))
+        total = teacher.new_tensor(float(len(teacher)))
         if self.locations == 'teacher':
-            weight = confidence(theirs, background)
+            weight = confidence(teacher, background)
             total = weight.sum()
         return LogitPair(
-            ours,
-            theirs,
+            student,
+            teacher,
             labels,
             weight,
             mean_over_processes(total),
-            watched=labels < classes,
+            foreground=labels < classes,
         )
 
     @property
@@ -216,7 +224,7 @@ class DenseLogits:
         return self.locations == 'positives' or self.class_map is not None
 
     def held_out(
-        self, student: Any, teacher: Any, data: dict
+        self, student: Model, teacher: Model, data: dict
     ) -> Tuple[Tensor, Tensor]:
         """Logits of locations of held-out images, for tau on them.
 
@@ -299,28 +307,29 @@ def surest(
 
 
 def compare_heads(
-    student: Any, teacher: Any, class_map: Optional[ClassMap]
+    student: Model, teacher: Model, class_map: Optional[ClassMap]
 ) -> None:
     """Raise ValueError unless two heads classify alike, the same classes."""
-    ours, theirs = student.bbox_head, teacher.bbox_head
-    if softmax(ours) != softmax(theirs):
+    heads = student.bbox_head, teacher.bbox_head
+    if softmax(heads[0]) != softmax(heads[1]):
         kinds = [
-            'softmax' if softmax(h) else 'sigmoid' for h in (ours, theirs)
+            'softmax' if softmax(h) else 'sigmoid' for h in heads
         ]
         raise ValueError(
             f'the student classifies by {kinds[0]} and the teacher by '
             f'{kinds[1]}; their logits do not mean the same'
         )
-    if class_map is None and ours.num_classes != theirs.num_classes:
+    counts = [h.num_classes for h in heads]
+    if class_map is None and counts[0] != counts[1]:
         raise ValueError(
-            f'the student has {ours.num_classes} classes and the teacher '
-            f'{theirs.num_classes}; logits can only be compared class by '
+            f'the student has {counts[0]} classes and the teacher '
+            f'{counts[1]}; logits can only be compared class by '
             "class. Set class_map='names' on the logit hook to compare the "
             'classes that they share.'
         )
 
 
-def check_kind(role: str, model: Any) -> None:
+def check_kind(role: str, model: Model) -> None:
     """Raise TypeError unless the model has one of the known dense heads."""
     head = getattr(model, 'bbox_head', None)
     if isinstance(head, HEADS) and not isinstance(head, TOODHead):
@@ -338,19 +347,19 @@ def check_kind(role: str, model: Any) -> None:
     raise TypeError(text)
 
 
-def softmax(head: Any) -> bool:
+def softmax(head: Model) -> bool:
     """Whether a dense head has a background column."""
     return head.cls_out_channels == head.num_classes + 1
 
 
-def columns_of(head: Any, class_map: Optional[ClassMap]) -> int:
+def columns_of(head: Model, class_map: Optional[ClassMap]) -> int:
     """How many columns of a dense head are compared."""
     if class_map is None or class_map.student is None:
         return head.cls_out_channels
     return class_map.count + int(softmax(head))
 
 
-def prior_grid(head: Any) -> List[Any]:
+def prior_grid(head: Model) -> List[Any]:
     """Stride and anchors (width, height) of each level of a dense head."""
     generator = head.prior_generator
     anchors = getattr(generator, 'base_anchors', None)
@@ -365,7 +374,7 @@ def prior_grid(head: Any) -> List[Any]:
 
 
 def compare_levels(
-    head: Any, student: Sequence[Tensor], teacher: Sequence[Tensor]
+    head: Model, student: Sequence[Tensor], teacher: Sequence[Tensor]
 ) -> None:
     """Raise ValueError unless two heads gave the same grid on these images.
 

@@ -1,17 +1,34 @@
-"""Feature hook: layers of student and teacher in their own passes."""
+"""Recorder of feature maps: layers of both networks in their own passes."""
 
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import (
+    ContextManager,
+    Dict,
+    Iterator,
+    Optional,
+    Sequence,
+    Union,
+    cast,
+)
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import Features
+from mmdet_rankkd.structures import FeaturePair, Features
+
+from .base import FeatureMaps, Model, Recorder
+from .listening import listening
+
+Output = Union[Tensor, Sequence[Tensor], Features]
+
+
+class FeatureRecord(Dict[str, Features]):
+    """Features of ``'student'`` and ``'teacher'``, once they ran."""
 
 
 @MODELS.register_module()
-class LayerFeatures:
+class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
     """Feature maps of student and teacher for the feature losses.
 
     A layer is a module by its name. Of a network of this package, all that
@@ -36,7 +53,7 @@ class LayerFeatures:
         self.layers = dict(student=layer, teacher=teacher_layer or layer)
         self.probe_size = probe_size
 
-    def module(self, model: Any, role: str) -> Any:
+    def module(self, model: Model, role: str) -> nn.Module:
         """The layer of a model.
 
         Raises:
@@ -52,58 +69,83 @@ class LayerFeatures:
                 f'{name!r}; it has {children}'
             ) from error
 
+    def check(self, student: Model, teacher: Model) -> None:
+        """Raise ValueError if one of them has no such layer."""
+        self.module(student, 'student')
+        self.module(teacher, 'teacher')
+
     @contextmanager
-    def record(self, model: Any, role: str) -> Iterator[List[Features]]:
-        """Record passes of a model inside the context."""
+    def record(self, student: Model) -> Iterator[FeatureRecord]:
+        """Record the one training pass of the student in the context."""
+        record = FeatureRecord()
+        with self.listen(student, 'student', record):
+            yield record
+
+    def watch(
+        self, teacher: Model, record: FeatureRecord
+    ) -> ContextManager[None]:
+        """Record the teacher's backbone and neck in the context."""
+        return self.listen(teacher, 'teacher', record)
+
+    def replay(
+        self, teacher: Model, features: FeatureMaps, record: FeatureRecord
+    ) -> FeaturePair:
+        """Both networks' layers.
+
+        Raises:
+            RuntimeError: If one of the layers did not run.
+        """
+        for role in ('student', 'teacher'):
+            if role not in record:
+                raise RuntimeError(
+                    f'the layer {self.layers[role]!r} of the {role} did not '
+                    'run in a training pass'
+                )
+        return FeaturePair(record['student'], record['teacher'])
+
+    def listen(
+        self, model: Model, role: str, record: FeatureRecord
+    ) -> ContextManager[None]:
+        """Record the last pass of a model in the context."""
         module = self.module(model, role)
-        found: List[Features] = []
-        if hasattr(module, 'features'):
-            features = module.features
 
-            def listen(x: Tensor) -> Features:
-                found.append(features(x))
-                return found[-1]
+        def note(output: Output, *args: object, **kwargs: object) -> None:
+            record[role] = as_features(output)
 
-            module.features = listen
-            try:
-                yield found
-            finally:
-                del module.features
-            return
-        handle = module.register_forward_hook(
-            lambda module, args, output: found.append(as_features(output))
-        )
-        try:
-            yield found
-        finally:
-            handle.remove()
+        name = 'features' if hasattr(module, 'features') else 'forward'
+        return listening(module, name, note)
 
     @torch.no_grad()
     def probe(
-        self, model: Any, role: str, size: Optional[int] = None
+        self, model: Model, role: str, size: Optional[int] = None
     ) -> Features:
         """Features of a blank image, for their shapes."""
         training = model.training
         model.eval()
         size = size or self.probe_size
         weight = next(model.parameters())
-        with self.record(model, role) as found:
+        record = FeatureRecord()
+        with self.listen(model, role, record):
             model.extract_feat(weight.new_zeros(1, 3, size, size))
         model.train(training)
-        if not found:
+        if role not in record:
             raise ValueError(
                 f'the layer {self.layers[role]!r} of the {role} does not run '
                 'in extract_feat'
             )
-        return found[-1]
+        return record[role]
 
 
-def as_features(output: Any) -> Features:
+def as_features(output: Output) -> Features:
     """A map or a sequence of maps as ``Features`` without ``pooled``.
+
+    What is ``Features`` already stays as it is.
 
     Raises:
         TypeError: If it is neither.
     """
+    if isinstance(output, Features):
+        return output
     maps = [output] if isinstance(output, Tensor) else output
     if not isinstance(maps, Sequence) or not all(
         isinstance(m, Tensor) for m in maps

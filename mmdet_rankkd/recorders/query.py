@@ -1,4 +1,4 @@
-"""Logit hook of detectors with queries: class logits of matched queries."""
+"""Recorder of detectors with queries: class logits of matched queries."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +19,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import LogitPair
 
+from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
 from .dense import columns_of, compare_heads, confidence, softmax
-from .pair import LogitPair
+from .listening import listening
 from .shared import check_ran, mean_over_processes, shared_columns
 
 DETECTORS = (DETR, ConditionalDETR, DABDETR, DeformableDETR, DINO)
@@ -34,23 +36,22 @@ class QueryRecord:
     """What the student's decoder gave in one training pass.
 
     Attributes:
-        logits (Tensor): Of the last layer, shape (B, Q, C).
+        logits (Tensor): Of the last layer, shape (B, Q, C), without queries
+            for denoising.
         boxes (Tensor): Shape (B, Q, 4): centre, width and height as parts of
             the image.
         samples (list): Data samples of the batch.
         assigner (HungarianAssigner): The student's.
-        denoising (int): How many queries, the first, are left out.
     """
 
     logits: Optional[Tensor] = None
     boxes: Optional[Tensor] = None
     samples: List[Any] = field(default_factory=list)
     assigner: Any = None
-    denoising: int = 0
 
 
 @MODELS.register_module()
-class QueryLogits:
+class QueryLogits(LogitRecorder[QueryRecord]):
     """Class logits of queries that are about the same object.
 
     Which object a query answers for is decided anew in each network and
@@ -83,7 +84,7 @@ class QueryLogits:
         self.queries = queries
         self.class_map = None if class_map is None else ClassMap(class_map)
 
-    def check(self, student: Any, teacher: Any) -> None:
+    def check(self, student: Model, teacher: Model) -> None:
         """Raise where the two detectors cannot be compared.
 
         Raises:
@@ -110,11 +111,11 @@ class QueryLogits:
                 f'{divisors[0]}, that of the teacher {divisors[1]}'
             )
 
-    def columns(self, student: Any) -> int:
+    def columns(self, student: Model) -> int:
         """How many columns are compared."""
         return columns_of(student.bbox_head, self.class_map)
 
-    def sigmoid(self, student: Any) -> bool:
+    def sigmoid(self, student: Model) -> bool:
         """Whether the heads take each column by itself."""
         return not softmax(student.bbox_head)
 
@@ -126,34 +127,37 @@ class QueryLogits:
         )
 
     @contextmanager
-    def record(self, student: Any) -> Iterator[QueryRecord]:
+    def record(self, student: Model) -> Iterator[QueryRecord]:
         """Record the one training pass of the student inside the context."""
         head = student.bbox_head
         record = QueryRecord(assigner=head.assigner)
-        loss = head.loss
+        layers: List[Sequence[Tensor]] = []
 
-        def note_inputs(*args: Any, **kwargs: Any) -> Any:
-            record.samples = kwargs['batch_data_samples']
-            meta = kwargs.get('dn_meta') or {}
-            record.denoising = meta.get('num_denoising_queries', 0)
-            return loss(*args, **kwargs)
+        def note_outputs(
+            output: Sequence, *args: object, **kwargs: object
+        ) -> None:
+            layers[:] = output[:2]
 
-        def note_outputs(module: Any, inputs: Any, output: Any) -> None:
-            record.logits, record.boxes = (
-                x[-1][:, record.denoising :] for x in output[:2]
-            )
+        def note_loss(
+            losses: dict,
+            *args: object,
+            batch_data_samples: List[Any],
+            dn_meta: Optional[Dict[str, int]] = None,
+            **kwargs: object,
+        ) -> None:
+            first = (dn_meta or {}).get('num_denoising_queries', 0)
+            record.samples = batch_data_samples
+            record.logits, record.boxes = (x[-1][:, first:] for x in layers)
 
-        head.loss = note_inputs
-        handle = head.register_forward_hook(note_outputs)
-        try:
+        with (
+            listening(head, 'forward', note_outputs),
+            listening(head, 'loss', note_loss),
+        ):
             yield record
-        finally:
-            handle.remove()
-            del head.loss
         check_ran(record.logits, head)
 
     def replay(
-        self, teacher: Any, features: Sequence[Tensor], record: QueryRecord
+        self, teacher: Model, features: FeatureMaps, record: QueryRecord
     ) -> LogitPair:
         """Have the teacher decode the images; match its queries.
 
@@ -164,17 +168,17 @@ class QueryLogits:
         """
         assert record.logits is not None and record.boxes is not None
         background = softmax(teacher.bbox_head)
-        ours, theirs, labels = self._match(
+        rows, target, labels = self._match(
             (record.logits, record.boxes),
             decode(teacher, features, record.samples),
             record.samples,
             background,
             record.assigner,
         )
-        weight = confidence(theirs, background)
-        ours, theirs = shared_columns(self.class_map, ours, theirs, background)
+        weight = confidence(target, background)
+        rows, target = shared_columns(self.class_map, rows, target, background)
         return LogitPair(
-            ours, theirs, labels, weight, mean_over_processes(weight.sum())
+            rows, target, labels, weight, mean_over_processes(weight.sum())
         )
 
     def _match(
@@ -186,26 +190,26 @@ class QueryLogits:
         assigner: Any,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """Matched rows of logits, and the teacher's class of each."""
-        rows: Dict[str, List[Tensor]] = dict(ours=[], theirs=[], labels=[])
+        rows: Dict[str, List[Tensor]] = dict(student=[], teacher=[], labels=[])
         for image, sample in enumerate(samples):
             height, width = sample.img_shape[:2]
             scale = student[1].new_tensor([width, height, width, height])
-            ours, theirs = student[0][image], teacher[0][image]
-            sure = confidence(theirs, background)
+            own, target = student[0][image], teacher[0][image]
+            sure = confidence(target, background)
             top = sure.topk(min(self.queries, len(sure))).indices
-            theirs = theirs[top]
-            classes = theirs[:, :-1] if background else theirs
+            target = target[top]
+            classes = target[:, :-1] if background else target
             labels = classes.argmax(1)
             # The assigner's costs are of the student's classes.
             columns = labels
             if self.class_map is not None:
                 shared = self.class_map.from_teacher(labels)
                 keep = shared >= 0
-                top, theirs, columns = top[keep], theirs[keep], shared[keep]
+                top, target, columns = top[keep], target[keep], shared[keep]
                 labels = self.class_map.relabel(columns)
             result = assigner.assign(
                 InstanceData(
-                    scores=ours.detach().float(),
+                    scores=own.detach().float(),
                     bboxes=bbox_cxcywh_to_xyxy(
                         student[1][image].detach().float()
                     )
@@ -220,19 +224,14 @@ class QueryLogits:
             )
             matched = result.gt_inds > 0
             chosen = result.gt_inds[matched] - 1
-            rows['ours'].append(ours[matched])
-            rows['theirs'].append(theirs[chosen])
+            rows['student'].append(own[matched])
+            rows['teacher'].append(target[chosen])
             rows['labels'].append(labels[chosen])
-        found = [torch.cat(rows[k]) for k in ('ours', 'theirs', 'labels')]
+        found = [torch.cat(rows[k]) for k in ('student', 'teacher', 'labels')]
         return found[0], found[1], found[2]
 
-    @property
-    def needs_boxes(self) -> bool:
-        """Whether ``held_out`` needs ground truth to tell its rows."""
-        return False
-
     def held_out(
-        self, student: Any, teacher: Any, data: dict
+        self, student: Model, teacher: Model, data: dict
     ) -> Tuple[Tensor, Tensor]:
         """Logits of matched queries, for tau on a validation set.
 
@@ -247,18 +246,18 @@ class QueryLogits:
             features = model.extract_feat(batch['inputs'])
             outputs.append(decode(model, features, batch['data_samples']))
         background = softmax(teacher.bbox_head)
-        ours, theirs, _ = self._match(
+        rows, target, _ = self._match(
             outputs[0],
             outputs[1],
             batch['data_samples'],
             background,
             student.bbox_head.assigner,
         )
-        return shared_columns(self.class_map, ours, theirs, background)
+        return shared_columns(self.class_map, rows, target, background)
 
 
 def decode(
-    model: Any, features: Sequence[Tensor], samples: Sequence[Any]
+    model: Model, features: FeatureMaps, samples: Sequence[Any]
 ) -> Tuple[Tensor, Tensor]:
     """Logits (B, Q, C) and boxes (B, Q, 4) of the last decoder layer."""
     inputs = model.forward_transformer(tuple(features), samples)

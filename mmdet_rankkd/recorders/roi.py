@@ -1,7 +1,8 @@
-"""Logit hook of two-stage detectors: class logits of the student's RoIs."""
+"""Recorder of two-stage detectors: class logits of the student's RoIs."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
@@ -9,9 +10,11 @@ from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import LogitPair
 
+from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
-from .pair import LogitPair
+from .listening import listening
 from .shared import choose_rows, features_of, shared_columns
 
 
@@ -36,10 +39,10 @@ class RoIRecord:
 
 
 @MODELS.register_module()
-class RoILogits:
+class RoILogits(LogitRecorder[List[RoIRecord]]):
     """Class logits of the boxes that the student's RoI head samples.
 
-    The student trains as always. While it does, this hook takes note of the
+    The student trains as always. While it does, this recorder takes note of the
     sampled boxes, their logits and their targets; the student's head does not
     run a second time. The teacher's RoI head then scores the same boxes on
     its own features. Its RPN, sampler, losses and NMS never run.
@@ -67,7 +70,7 @@ class RoILogits:
         self.positives_only = positives_only
         self.class_map = None if class_map is None else ClassMap(class_map)
 
-    def check(self, student: Any, teacher: Any) -> None:
+    def check(self, student: Model, teacher: Model) -> None:
         """Raise where the two detectors cannot be compared.
 
         Raises:
@@ -82,10 +85,11 @@ class RoILogits:
                 f'the student has {len(heads[0])} box heads and the teacher '
                 f'{len(heads[1])}; stages are compared one by one'
             )
-        ours, theirs = (h[0].num_classes for h in heads)
-        if ours != theirs and self.class_map is None:
+        counts = [h[0].num_classes for h in heads]
+        if counts[0] != counts[1] and self.class_map is None:
             raise ValueError(
-                f'the student has {ours} classes and the teacher {theirs}; '
+                f'the student has {counts[0]} classes and the teacher '
+                f'{counts[1]}; '
                 'RoI logits can only be compared class by class. Train the '
                 "teacher on the student's classes, set the student's "
                 'num_classes (model.student.roi_head.bbox_head.num_classes), '
@@ -100,7 +104,7 @@ class RoILogits:
                         'num_classes + 1 columns, background last'
                     )
 
-    def columns(self, student: Any) -> int:
+    def columns(self, student: Model) -> int:
         """How many columns are compared."""
         head = box_heads(student)[0]
         count = head.num_classes
@@ -108,7 +112,7 @@ class RoILogits:
             count = self.class_map.count
         return count + int(self.background)
 
-    def sigmoid(self, student: Any) -> bool:
+    def sigmoid(self, student: Model) -> bool:
         """Whether the heads take each column by itself."""
         loss = box_heads(student)[0].loss_cls
         return getattr(loss, 'use_sigmoid', False)
@@ -123,7 +127,7 @@ class RoILogits:
         )
 
     @staticmethod
-    def check_kind(role: str, model: Any) -> None:
+    def check_kind(role: str, model: Model) -> None:
         """Raise TypeError unless the model has a RoI head of a known kind."""
         head = getattr(model, 'roi_head', None)
         cascade = (
@@ -140,7 +144,7 @@ class RoILogits:
             )
 
     @contextmanager
-    def record(self, student: Any) -> Iterator[List[RoIRecord]]:
+    def record(self, student: Model) -> Iterator[List[RoIRecord]]:
         """Record the one training pass of the student inside the context.
 
         ``loss_and_target`` is where boxes, logits and targets of the pass
@@ -149,15 +153,14 @@ class RoILogits:
         heads = box_heads(student)
         weights = getattr(student.roi_head, 'stage_loss_weights', [1.0])
         stages: List[RoIRecord] = []
-        for head, weight in zip(heads, weights):
-            head.loss_and_target = _listen(
-                head.loss_and_target, stages, weight
-            )
-        try:
+        with ExitStack() as context:
+            for head, weight in zip(heads, weights):
+                context.enter_context(
+                    listening(
+                        head, 'loss_and_target', partial(note, stages, weight)
+                    )
+                )
             yield stages
-        finally:
-            for head in heads:
-                del head.loss_and_target
         if not stages:
             raise RuntimeError(
                 f"the student's {type(student.roi_head).__name__} finished a "
@@ -167,8 +170,8 @@ class RoILogits:
 
     def replay(
         self,
-        teacher: Any,
-        features: Sequence[Tensor],
+        teacher: Model,
+        features: FeatureMaps,
         record: List[RoIRecord],
     ) -> LogitPair:
         """Have the teacher's RoI head score the recorded boxes.
@@ -199,8 +202,8 @@ class RoILogits:
 
     def _stage(
         self,
-        teacher: Any,
-        features: Sequence[Tensor],
+        teacher: Model,
+        features: FeatureMaps,
         record: RoIRecord,
         index: int,
     ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -233,7 +236,7 @@ class RoILogits:
         return True
 
     def held_out(
-        self, student: Any, teacher: Any, data: dict
+        self, student: Model, teacher: Model, data: dict
     ) -> Tuple[Tensor, Tensor]:
         """Logits of the ground-truth boxes, for tau on a validation set.
 
@@ -260,32 +263,31 @@ class RoILogits:
         return self._compared_columns(logits[0], logits[1])
 
 
-def _listen(
-    loss_and_target: Any, stages: List[RoIRecord], stage_weight: float
-) -> Any:
-    """The method, taking note of what it is given and what it returns."""
+def note(
+    stages: List[RoIRecord],
+    stage_weight: float,
+    result: dict,
+    cls_score: Tensor,
+    bbox_pred: Tensor,
+    rois: Tensor,
+    *args: object,
+    **kwargs: object,
+) -> None:
+    """Take note of a call of ``loss_and_target`` of a box head."""
+    labels, weight = result['bbox_targets'][:2]
+    stages.append(
+        RoIRecord(rois.detach(), cls_score, labels, weight, stage_weight)
+    )
 
-    def listen(
-        cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *args, **kwargs
-    ) -> dict:
-        result = loss_and_target(cls_score, bbox_pred, rois, *args, **kwargs)
-        labels, weight = result['bbox_targets'][:2]
-        stages.append(
-            RoIRecord(rois.detach(), cls_score, labels, weight, stage_weight)
-        )
-        return result
 
-    return listen
-
-
-def box_heads(model: Any) -> List[Any]:
+def box_heads(model: Model) -> List[Any]:
     """Box heads of a two-stage detector, one a stage."""
     heads = model.roi_head.bbox_head
     return list(heads) if isinstance(heads, torch.nn.ModuleList) else [heads]
 
 
 def box_logits(
-    model: Any, features: Sequence[Tensor], rois: Tensor, stage: int
+    model: Model, features: FeatureMaps, rois: Tensor, stage: int
 ) -> Tensor:
     """Class logits of boxes by one stage of a two-stage detector."""
     rois = rois.to(features[0])

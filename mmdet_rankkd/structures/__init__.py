@@ -1,4 +1,13 @@
 from .cls_data_sample import ClsDataSample
-from .features import Features
+from .distill_batch import DistillBatch, Probe
+from .features import FeaturePair, Features
+from .logit_pair import LogitPair
 
-__all__ = ['ClsDataSample', 'Features']
+__all__ = [
+    'ClsDataSample',
+    'DistillBatch',
+    'FeaturePair',
+    'Features',
+    'LogitPair',
+    'Probe',
+]

@@ -20,3 +20,15 @@ class Features(NamedTuple):
     stages: List[Tensor]
     preacts: List[Tensor]
     pooled: Optional[Tensor]
+
+
+class FeaturePair(NamedTuple):
+    """Features of the same images by both networks.
+
+    Attributes:
+        student (Features): Attached to the student's graph.
+        teacher (Features): Without a graph.
+    """
+
+    student: Features
+    teacher: Features

@@ -1,7 +1,7 @@
-"""What a logit hook hands to the losses."""
+"""Logits of the same things by student and teacher."""
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple, Union
+from dataclasses import dataclass
+from typing import Optional, Union
 
 from torch import Tensor
 
@@ -16,14 +16,9 @@ class LogitPair:
         labels (Tensor, optional): Class of each row, shape (N,), long.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float or Tensor, optional): Divisor of the mean over rows.
-        strong (tuple[Tensor, Tensor], optional): Logits of student and
-            teacher on a second view of the same images.
-        features (tuple[Features, Features], optional): Feature maps of
-            student and teacher.
-        extras (dict): What feature losses want beside that, such as masks of
-            a detector's levels, by name of the loss.
-        watched (Tensor, optional): Which rows the logged tau is taken on,
-            shape (N,), boolean; all by default.
+        foreground (Tensor, optional): Which rows are of objects, shape (N,),
+            boolean, where background would drown them: the logged tau is
+            taken on these. None for all.
     """
 
     student: Tensor
@@ -31,7 +26,4 @@ class LogitPair:
     labels: Optional[Tensor] = None
     weight: Optional[Tensor] = None
     avg_factor: Optional[Union[float, Tensor]] = None
-    strong: Optional[Tuple[Tensor, Tensor]] = None
-    features: Optional[Tuple[Any, Any]] = None
-    extras: Dict[str, dict] = field(default_factory=dict)
-    watched: Optional[Tensor] = None
+    foreground: Optional[Tensor] = None

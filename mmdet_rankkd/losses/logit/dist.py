@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import BatchLoss, prepare_pair, without_autocast
+from ..base import without_autocast
+from .base import BatchLoss, prepare_pair
 
 
 def pearson_distance(x: Tensor, y: Tensor, eps: float = 1e-8) -> Tensor:

@@ -5,10 +5,12 @@ from typing import Any, List, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdet_rankkd.ops import box_iou
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import DistillBatch, Features
 
-from .base import without_autocast
-from .feature import FeatureLoss, check_maps, choose, in_float
+from ..base import without_autocast
+from .base import FeatureLoss, check_maps, choose, in_float
 
 
 @without_autocast
@@ -81,7 +83,7 @@ class FGFILoss(FeatureLoss):
         self.mask_factor = mask_factor
         self.adapters = nn.ModuleList()
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """One 3 x 3 convolution and ReLU a level.
 
         Raises:
@@ -102,10 +104,21 @@ class FGFILoss(FeatureLoss):
             nn.init.zeros_(conv.bias)
             self.adapters.append(nn.Sequential(conv, nn.ReLU()))
 
+    def distill(self, batch: DistillBatch) -> Tensor:
+        """Weighted loss of a batch, on masks of the student's anchors."""
+        layers = batch.layers(type(self).__name__)
+        masks = imitation_masks(
+            batch.student_model,
+            layers.student.stages,
+            batch.data_samples,
+            self.mask_factor,
+        )
+        return self(*layers, masks=masks)
+
     def forward(
         self,
-        student: Any,
-        teacher: Any,
+        student: Features,
+        teacher: Features,
         masks: Optional[List[Tensor]] = None,
     ) -> Tensor:
         """Weighted :func:`fgfi_loss`, with a mask for each level of the neck.
@@ -147,3 +160,54 @@ def imitation_mask(
         )
     near = overlaps > factor * overlaps.amax(0)
     return near.view(height, width, -1).any(-1)
+
+
+def imitation_masks(
+    detector: Any,
+    maps: Sequence[Tensor],
+    data_samples: Sequence[Any],
+    factor: float,
+) -> List[Tensor]:
+    """Masks of fine-grained imitation for every level of a neck.
+
+    Args:
+        detector (nn.Module): With anchors in its ``rpn_head`` or
+            ``bbox_head``.
+        maps (Sequence[Tensor]): Levels of its neck, (B, C, H, W).
+        data_samples (Sequence): Of a training batch.
+        factor (float): See :class:`FGFILoss`.
+
+    Returns:
+        list[Tensor]: Boolean, shape (B, H, W), a level.
+
+    Raises:
+        TypeError: If the detector has no anchors.
+        ValueError: If it has anchors for another number of levels.
+    """
+    head = getattr(detector, 'rpn_head', None)
+    if head is None:
+        head = getattr(detector, 'bbox_head', None)
+    generator: Any = getattr(head, 'prior_generator', None)
+    if not hasattr(generator, 'base_anchors'):
+        raise TypeError(
+            'FGFILoss needs a detector with anchors in its rpn_head or '
+            f'bbox_head; {type(detector).__name__} has none'
+        )
+    if generator.num_levels != len(maps):
+        raise ValueError(
+            f'the detector has anchors for {generator.num_levels} levels, '
+            f'but the feature layer gives {len(maps)} maps'
+        )
+    sizes = [tuple(m.shape[2:]) for m in maps]
+    levels = generator.grid_priors(sizes, device=maps[0].device)
+    masks = []
+    for anchors, (height, width) in zip(levels, sizes):
+        places = anchors.view(height, width, -1, 4)
+        rows = []
+        for sample in data_samples:
+            boxes = sample.gt_instances.bboxes
+            boxes = getattr(boxes, 'tensor', boxes).to(anchors)
+            overlaps = box_iou(anchors, boxes)
+            rows.append(imitation_mask(places, boxes, overlaps, factor))
+        masks.append(torch.stack(rows))
+    return masks

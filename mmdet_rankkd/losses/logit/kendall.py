@@ -12,7 +12,8 @@ from torch import Tensor
 from mmdet_rankkd.ops import RankSettings, check_backend, exact_tau, soft_tau
 from mmdet_rankkd.registry import MODELS
 
-from .base import LogitLoss, prepare_pair, reduce_rows, without_autocast
+from ..base import without_autocast
+from .base import LogitLoss, prepare_pair, reduce_rows
 
 
 def kendall_rank_loss(

@@ -10,12 +10,8 @@ from torch.autograd.function import once_differentiable
 from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
-from .base import (
-    LogitLoss,
-    prepare_pair,
-    reduce_rows,
-    without_autocast,
-)
+from ..base import without_autocast
+from .base import LogitLoss, prepare_pair, reduce_rows
 
 
 @without_autocast

@@ -1,14 +1,13 @@
 """What every feature loss shares."""
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from .base import DistillLoss
+from mmdet_rankkd.structures import DistillBatch, Features, Probe
 
-Shape = Sequence[int]
-
+from ..base import DistillLoss
 
 class FeatureLoss(DistillLoss):
     """Shell of the losses of feature maps.
@@ -21,13 +20,11 @@ class FeatureLoss(DistillLoss):
     ``preacts`` of maps, shallow first, and ``pooled`` or None.
     """
 
-    #: Share of an object's best overlap that puts a place on, for losses
-    #: that are given ``masks`` of a detector's levels.
-    mask_factor: Optional[float] = None
-    #: Whether it is given ``contrast``, the numbers of other images.
-    wants_contrast = False
+    def attach(self, probe: Probe) -> None:
+        """Have the features recorded; see :meth:`build`."""
+        self.build(*probe.features())
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """Make adapters for the shapes of student and teacher.
 
         Args:
@@ -38,14 +35,15 @@ class FeatureLoss(DistillLoss):
             ValueError: If the two cannot be compared.
         """
 
-    def teacher_is_ready(self, teacher: Any) -> None:
-        """Take note of the teacher's weights, once they are loaded."""
-
-    def compare(self, student: Any, teacher: Any) -> Tensor:
+    def compare(self, student: Features, teacher: Features) -> Tensor:
         """The loss, a scalar; the teacher's features carry no graph."""
         raise NotImplementedError
 
-    def forward(self, student: Any, teacher: Any) -> Tensor:
+    def distill(self, batch: DistillBatch) -> Tensor:
+        """Weighted loss of the features of a batch."""
+        return self(*batch.layers(type(self).__name__))
+
+    def forward(self, student: Features, teacher: Features) -> Tensor:
         """Weighted loss of the features of a batch."""
         return self.current_weight * self.compare(student, teacher)
 

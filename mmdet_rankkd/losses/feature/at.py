@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import Features
 
-from .base import without_autocast
-from .feature import FeatureLoss, check_maps, in_float
+from ..base import without_autocast
+from .base import FeatureLoss, check_maps, in_float
 
 
 def attention(x: Tensor, power: float = 2.0) -> Tensor:
@@ -78,12 +79,12 @@ class ATLoss(FeatureLoss):
         self.levels = levels
         self.power = power
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """Check that both have maps."""
         check_maps(student.stages[1:], 'student', 'ATLoss')
         check_maps(teacher.stages[1:], 'teacher', 'ATLoss')
 
-    def compare(self, student: Any, teacher: Any) -> Tensor:
+    def compare(self, student: Features, teacher: Features) -> Tensor:
         """See :func:`at_loss`."""
         count = min(len(student.stages), len(teacher.stages))
         levels = range(1, count) if self.levels is None else self.levels

@@ -9,12 +9,8 @@ from torch import Tensor, nn
 from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
-from .base import (
-    LogitLoss,
-    prepare_pair,
-    reduce_rows,
-    without_autocast,
-)
+from ..base import without_autocast
+from .base import LogitLoss, prepare_pair, reduce_rows
 from .kl_div import kl_rows
 
 

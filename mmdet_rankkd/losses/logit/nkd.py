@@ -7,13 +7,8 @@ from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import (
-    LogitLoss,
-    check_labels,
-    prepare_pair,
-    reduce_rows,
-    without_autocast,
-)
+from ..base import without_autocast
+from .base import LogitLoss, check_labels, prepare_pair, reduce_rows
 
 
 @without_autocast

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import Features
 
-from .base import without_autocast
-from .feature import FeatureLoss, check_maps, in_float
+from ..base import without_autocast
+from .base import FeatureLoss, check_maps, in_float
 
 
 def margin_of(norm: Any) -> Tensor:
@@ -81,7 +82,7 @@ class OFDLoss(FeatureLoss):
         self.connectors = nn.ModuleList()
         self.margins: List[Tensor] = []
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """One connector, 1 x 1 and batch norm, a stage."""
         ours, theirs = student.preacts[1:], teacher.preacts[1:]
         count = min(len(ours), len(theirs))
@@ -111,7 +112,7 @@ class OFDLoss(FeatureLoss):
             margin_of(n) for n in norms[len(norms) - len(self.connectors) :]
         ]
 
-    def compare(self, student: Any, teacher: Any) -> Tensor:
+    def compare(self, student: Features, teacher: Features) -> Tensor:
         """The weighted sum of :func:`ofd_loss` over the stages."""
         count = len(self.connectors)
         total = student.preacts[-1].new_zeros(())

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import Features
 
-from .base import without_autocast
-from .feature import FeatureLoss, check_maps, choose, in_float
+from ..base import without_autocast
+from .base import FeatureLoss, check_maps, choose, in_float
 
 
 @without_autocast
@@ -91,7 +92,7 @@ class FitNetLoss(FeatureLoss):
         self.levels = tuple(levels)
         self.regressors = nn.ModuleList()
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """One regressor a level."""
         ours = choose(student.stages, self.levels, 'the student')
         theirs = choose(teacher.stages, self.levels, 'the teacher')
@@ -100,7 +101,7 @@ class FitNetLoss(FeatureLoss):
         for s, t in zip(ours, theirs):
             self.regressors.append(regressor(s, t))
 
-    def compare(self, student: Any, teacher: Any) -> Tensor:
+    def compare(self, student: Features, teacher: Features) -> Tensor:
         """See :func:`fitnet_loss`."""
         total = student.stages[0].new_zeros(())
         for level, adapt in zip(self.levels, self.regressors):

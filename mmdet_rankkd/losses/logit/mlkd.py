@@ -7,8 +7,10 @@ from torch import Tensor
 
 from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import DistillBatch
 
-from .base import BatchLoss, prepare_pair, without_autocast
+from ..base import without_autocast
+from .base import BatchLoss, prepare_pair
 from .kl_div import kl_rows
 
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
@@ -124,7 +126,6 @@ class MLKDLoss(BatchLoss):
     """
 
     loss_name = 'loss_mlkd'
-    joins_views = True
     refusal = 'it compares images in two views, which detectors do not have.'
 
     def __init__(
@@ -143,6 +144,17 @@ class MLKDLoss(BatchLoss):
             standardized=standardized,
             min_std=min_std,
             reference_slip=reference_slip,
+        )
+
+    def distill(self, batch: DistillBatch) -> Tensor:
+        """Weighted loss of both views of each image."""
+        strong = batch.second_view(type(self).__name__)
+        return self(
+            batch.logits.student,
+            batch.logits.teacher,
+            weight=batch.logits.weight,
+            avg_factor=batch.logits.avg_factor,
+            strong=(strong.student, strong.teacher),
         )
 
     def batch(

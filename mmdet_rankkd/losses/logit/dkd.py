@@ -9,13 +9,8 @@ from torch import Tensor
 from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
 
-from .base import (
-    LogitLoss,
-    check_labels,
-    prepare_pair,
-    reduce_rows,
-    without_autocast,
-)
+from ..base import without_autocast
+from .base import LogitLoss, check_labels, prepare_pair, reduce_rows
 
 
 @without_autocast

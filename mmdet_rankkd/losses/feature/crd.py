@@ -9,9 +9,10 @@ from mmengine.dist import all_gather, all_reduce, get_world_size
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import DistillBatch, Features
 
-from .base import without_autocast
-from .feature import FeatureLoss
+from ..base import without_autocast
+from .base import FeatureLoss
 
 EPS = 1e-7
 
@@ -88,7 +89,6 @@ class CRDLoss(FeatureLoss):
     """
 
     loss_name = 'loss_crd'
-    wants_contrast = True
     student_memory: Tensor
     teacher_memory: Tensor
     norms: Tensor
@@ -123,7 +123,7 @@ class CRDLoss(FeatureLoss):
         # Z of student and teacher; zero as long as there was no batch.
         self.register_buffer('norms', torch.zeros(2))
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """One embedding for each network.
 
         Raises:
@@ -139,10 +139,23 @@ class CRDLoss(FeatureLoss):
         self.embed_student = Embedding(student.pooled.shape[1], self.width)
         self.embed_teacher = Embedding(teacher.pooled.shape[1], self.width)
 
+    def distill(self, batch: DistillBatch) -> Tensor:
+        """Weighted loss of a batch whose samples have ``contrast_index``."""
+        index = [s.get('contrast_index') for s in batch.data_samples]
+        known = [x for x in index if x is not None]
+        contrast = None
+        if index and len(known) == len(index):
+            contrast = torch.stack(known)
+        layers = batch.layers(type(self).__name__)
+        return self(*layers, contrast=contrast)
+
     def forward(
-        self, student: Any, teacher: Any, contrast: Optional[Tensor] = None
+        self,
+        student: Features,
+        teacher: Features,
+        contrast: Optional[Tensor] = None,
     ) -> Tensor:
-        """Weighted loss of a batch.
+        """Weighted loss of features.
 
         Args:
             student (Features): Of the student.

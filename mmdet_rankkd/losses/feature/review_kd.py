@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import Features
 
-from .base import without_autocast
-from .feature import FeatureLoss, check_maps, in_float
+from ..base import without_autocast
+from .base import FeatureLoss, check_maps, in_float
 
 
 @without_autocast
@@ -119,7 +120,7 @@ class ReviewKDLoss(FeatureLoss):
         self.fusions = nn.ModuleList()
 
     def levels(
-        self, student: Any, teacher: Any
+        self, student: Features, teacher: Features
     ) -> Tuple[List[Tensor], List[Tensor]]:
         """The maps that count, deep first."""
         ours = list(
@@ -132,7 +133,7 @@ class ReviewKDLoss(FeatureLoss):
         count = min(len(ours), len(theirs))
         return ours[: -count - 1 : -1], theirs[: -count - 1 : -1]
 
-    def build(self, student: Any, teacher: Any) -> None:
+    def build(self, student: Features, teacher: Features) -> None:
         """One fusion a level."""
         ours, theirs = self.levels(student, teacher)
         check_maps(ours, 'student', 'ReviewKDLoss')
@@ -141,7 +142,7 @@ class ReviewKDLoss(FeatureLoss):
         for i, (s, t) in enumerate(zip(ours, theirs)):
             self.fusions.append(ABF(s.shape[1], mid, t.shape[1], i > 0))
 
-    def compare(self, student: Any, teacher: Any) -> Tensor:
+    def compare(self, student: Features, teacher: Features) -> Tensor:
         """The sum of :func:`hcl_loss` over the levels."""
         ours, theirs = self.levels(student, teacher)
         total = ours[0].new_zeros(())

@@ -1,0 +1,72 @@
+"""What a distiller says: before the first step, and of each step."""
+
+import logging
+from typing import List, Mapping, Optional, Protocol
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmdet_rankkd.losses import DistillLoss, kendall_tau
+from mmdet_rankkd.recorders import LogitRecorder
+from mmdet_rankkd.structures import LogitPair
+
+from .teacher import Teacher
+
+
+class Distiller(Protocol):
+    """What is said of a distiller."""
+
+    student: nn.Module
+    teacher: Teacher
+    logits: LogitRecorder
+    losses: Mapping[str, DistillLoss]
+    log_tau: bool
+
+
+def report(distiller: Distiller) -> None:
+    """Say in the log what will be distilled, and what will not do."""
+    if not distiller.losses:
+        warn(
+            'distillation: all losses have weight 0, so the student trains '
+            'alone'
+        )
+        return
+    columns = distiller.logits.columns(distiller.student)
+    sigmoid = distiller.logits.sigmoid(distiller.student)
+    for loss in distiller.losses.values():
+        loss.check(columns, sigmoid)
+    if distiller.log_tau and columns is not None and columns < 2:
+        warn('kendall_tau is not logged: one column has no order')
+    print_log('\n'.join(describe(distiller)), 'current')
+
+
+def warn(fact: str) -> None:
+    """Say it in the log."""
+    print_log(fact, 'current', logging.WARNING)
+
+
+def describe(distiller: Distiller) -> List[str]:
+    """Teacher, rows and losses in a few lines."""
+    lines = [
+        f'distillation: {type(distiller.teacher.model).__name__} teaches '
+        f'{type(distiller.student).__name__}',
+        *(f'  {line}' for line in distiller.teacher.describe()),
+        f'  rows: {distiller.logits.describe()}',
+    ]
+    for name, loss in distiller.losses.items():
+        when = f', {loss.schedule}' if loss.schedule else ''
+        lines.append(
+            f'  {name}: {type(loss).__name__}, weight '
+            f'{loss.loss_weight:g}{when}'
+        )
+    return lines
+
+
+def tau_of(pair: LogitPair) -> Optional[Tensor]:
+    """Mean tau of the foreground rows, or None where there is no order."""
+    student, teacher = pair.student, pair.teacher
+    if pair.foreground is not None:
+        student, teacher = student[pair.foreground], teacher[pair.foreground]
+    if student.shape[1] < 2 or not len(student):
+        return None
+    return kendall_tau(student, teacher).mean()

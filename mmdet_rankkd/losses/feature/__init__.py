@@ -1,0 +1,1 @@
+"""Losses of feature maps, one file a method."""

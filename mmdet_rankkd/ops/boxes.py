@@ -1,0 +1,26 @@
+"""Boxes."""
+
+import torch
+from torch import Tensor
+
+
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of each box with each other.
+
+    Equal to ``mmdet.structures.bbox.bbox_overlaps``, which losses, as they
+    know nothing of detectors, do not import.
+
+    Args:
+        first (Tensor): Shape (N, 4): x1, y1, x2, y2.
+        second (Tensor): Shape (M, 4).
+
+    Returns:
+        Tensor: Shape (N, M), in [0, 1]; 0 for boxes without an area.
+    """
+    areas = [(x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (first, second)]
+    low = torch.max(first[:, None, :2], second[None, :, :2])
+    high = torch.min(first[:, None, 2:], second[None, :, 2:])
+    sides = (high - low).clamp(min=0)
+    overlap = sides[..., 0] * sides[..., 1]
+    union = areas[0][:, None] + areas[1][None] - overlap
+    return overlap / union.clamp(min=1e-6)

@@ -1,0 +1,77 @@
+"""What a distiller hands to its losses in each step."""
+
+from dataclasses import dataclass, field
+from typing import Any, List, Optional, Protocol
+
+from torch import nn
+
+from .features import FeaturePair
+from .logit_pair import LogitPair
+
+
+@dataclass
+class DistillBatch:
+    """What student and teacher gave for the images of one step.
+
+    Each loss takes what it compares; what is not there, it asks for with an
+    error that says how to get it.
+
+    Attributes:
+        logits (LogitPair): Of the images, or of their first view.
+        student_model (nn.Module): The student, for what is fixed about it,
+            such as its anchors.
+        data_samples (list): Ground truth and facts of each image, as the
+            student was given them.
+        features (FeaturePair, optional): Layers of the two networks, if a
+            loss asked for them when it was built.
+        strong (LogitPair, optional): Logits of a second view of each image.
+    """
+
+    logits: LogitPair
+    student_model: nn.Module
+    data_samples: List[Any] = field(default_factory=list)
+    features: Optional[FeaturePair] = None
+    strong: Optional[LogitPair] = None
+
+    def second_view(self, who: str) -> LogitPair:
+        """Logits of the second view of each image.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.strong is None:
+            raise ValueError(
+                f'{who} needs a second, strong view of each image, which the '
+                'data do not have. Make one with TwoViews in the training '
+                'pipeline of a classifier; detectors have none.'
+            )
+        return self.strong
+
+    def layers(self, who: str) -> FeaturePair:
+        """Features of the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.features is None:
+            raise ValueError(
+                f'{who} needs the features of student and teacher, which '
+                'were not recorded: its attach() must ask the probe for them'
+            )
+        return self.features
+
+
+class Probe(Protocol):
+    """What a loss can learn about the two networks when it is built."""
+
+    def features(self) -> FeaturePair:
+        """Features of a blank image by both networks, for their shapes.
+
+        Who calls this has the features recorded in each step.
+        """
