@@ -387,6 +387,9 @@ def test_tau_edges():
     assert kendall_tau(torch.zeros(2, 1), torch.zeros(2, 1)).isnan().all()
     assert kendall_tau(torch.zeros(0, 4), torch.zeros(0, 4)).shape == (0,)
     ranks = torch.arange(6.0)[None]
+    unknown = ranks.clone()
+    unknown[0, 2] = torch.nan  # in 5 of 15 pairs
+    assert kendall_tau(ranks, unknown).item() == pytest.approx(10 / 15)
     assert kendall_tau(ranks, ranks * 2).item() == 1
     assert kendall_tau(ranks, -ranks).item() == -1
     assert not kendall_tau(ranks.requires_grad_(), ranks).requires_grad

@@ -128,7 +128,8 @@ def kendall_tau(student: Tensor, teacher: Tensor) -> Tensor:
 
     Returns:
         Tensor: float32, shape (N,), in [-1, 1]; 1 where both order the
-        classes alike. NaN for C = 1 and for rows with a NaN. No gradient.
+        classes alike. NaN for C = 1; a NaN logit ties with all others. No
+        gradient.
 
     Raises:
         ValueError: If shapes differ.
