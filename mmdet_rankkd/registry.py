@@ -17,7 +17,7 @@ MODELS = Registry(
     scope='mmdet_rankkd',
     locations=[
         'mmdet_rankkd.losses',
-        'mmdet_rankkd.logits',
+        'mmdet_rankkd.recorders',
         'mmdet_rankkd.models',
         'mmdet_rankkd.distillers',
     ],

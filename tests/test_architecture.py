@@ -34,7 +34,6 @@ ROOMS = [
     ),
     ('evaluation', 'registry structures', 'torch numpy mmengine'),
     ('recorders', 'registry structures', 'torch mmengine mmdet'),
-    ('logits', 'registry structures', 'torch mmengine mmdet'),
     ('distillers', ABOVE, 'torch mmengine'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
@@ -88,9 +87,14 @@ def test_the_walk_finds_late_and_relative_imports(tmp_path, monkeypatch):
         'from ..launch import run\n'
         'def late():\n'
         f'    from {PACKAGE} import compat\n'
-        f'    from {PACKAGE}.losses.kendall import kendall_tau\n'
+        f'    from {PACKAGE}.losses.logit.kendall import kendall_tau\n'
     )
-    names = ('engine.hooks.best', 'engine.launch', 'compat', 'losses.kendall')
+    names = (
+        'engine.hooks.best',
+        'engine.launch',
+        'compat',
+        'losses.logit.kendall',
+    )
     files = dict.fromkeys((f'{PACKAGE}.{n}' for n in names), Path('x.py'))
     hook = f'{PACKAGE}.engine.hooks.hook'
     monkeypatch.setitem(globals(), 'modules', lambda: {**files, hook: path})
@@ -105,21 +109,7 @@ def test_every_room_is_known():
 
 @pytest.mark.parametrize(
     'room, rooms, packages',
-    [
-        pytest.param(
-            *row,
-            id=row[0],
-            marks=[
-                pytest.mark.xfail(
-                    strict=True,
-                    reason='masks.py imports a loss until it moves there',
-                )
-            ]
-            if row[0] == 'logits'
-            else [],
-        )
-        for row in ROOMS
-    ],
+    [pytest.param(*row, id=row[0]) for row in ROOMS],
 )
 def test_a_room_imports_only_what_it_may(room, rooms, packages):
     above = NAMES[: NAMES.index(room)]

@@ -1,8 +1,8 @@
 from mmengine.config import read_base
 
 from mmdet_rankkd.distillers import DistillDetector
-from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KendallRankLoss, KLDivLoss
+from mmdet_rankkd.recorders import RoILogits
 
 with read_base():
     from .faster_rcnn_mobilenet_v2_fpn_1x_coco import *

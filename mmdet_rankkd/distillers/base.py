@@ -69,7 +69,7 @@ class BaseDistiller(StudentWrapper):
         **unknown: Any,
     ) -> None:
         refuse_unknown(self, unknown)
-        model = build_student(student, data_preprocessor)
+        model: Any = build_student(student, data_preprocessor)
         preprocessor = DistillDataPreprocessor(
             model.data_preprocessor, self._teacher_inputs
         )

@@ -1,7 +1,7 @@
 """Building what a distillation config names, with errors that help."""
 
 from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Union
+from typing import Any, ContextManager, Dict, Optional, Sequence, Union
 
 from mmengine.config import Config
 from torch import nn

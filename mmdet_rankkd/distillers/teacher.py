@@ -3,7 +3,7 @@
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -150,11 +150,7 @@ class Teacher:
             hook.check(student, model)
             facts = [self._load(model, checkpoint)]
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
-            facts.append(
-                self._match_classes(
-                    self._meta, hook.class_map
-                )
-            )
+            facts.append(self._match_classes(self._meta, hook.class_map))
             self._facts = facts
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
@@ -276,7 +272,6 @@ class Teacher:
                 augments: the teacher cannot be shown the same pixels then.
         """
         assert self.model is not None
-        ours = self.model.data_preprocessor
         if self.shares_inputs:
             return None
         if getattr(student_preprocessor, 'batch_augments', None):
@@ -287,7 +282,8 @@ class Teacher:
                 'mean, std, colour order and padding, or move the '
                 'augmentation to the data pipeline.'
             )
-        return ours(dict(inputs=data['inputs']), False)['inputs']
+        own = self.model.data_preprocessor
+        return own(dict(inputs=data['inputs']), False)['inputs']
 
     def images(self, inputs: Tensor, own: Optional[Tensor]) -> Tensor:
         """The images as the teacher wants them.
@@ -382,22 +378,24 @@ def _facts(preprocessor: Any) -> List[Any]:
     return facts
 
 
-def compare_classes(ours: List[str], theirs: List[str]) -> None:
+def compare_classes(student: List[str], teacher: List[str]) -> None:
     """Raise ValueError if two lists of class names are not the same."""
-    if ours == theirs:
+    if student == teacher:
         return
-    if len(ours) != len(theirs):
+    if len(student) != len(teacher):
         problem = (
-            f'the training set has {len(ours)} classes and the '
-            f"teacher's checkpoint {len(theirs)}"
+            f'the training set has {len(student)} classes and the '
+            f"teacher's checkpoint {len(teacher)}"
         )
     else:
-        index = next(i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b)
-        problem = (
-            f'class {index} is {ours[index]!r} in the training set '
-            f"and {theirs[index]!r} in the teacher's checkpoint"
+        index = next(
+            i for i, (a, b) in enumerate(zip(student, teacher)) if a != b
         )
-        if sorted(ours) == sorted(theirs):
+        problem = (
+            f'class {index} is {student[index]!r} in the training set '
+            f"and {teacher[index]!r} in the teacher's checkpoint"
+        )
+        if sorted(student) == sorted(teacher):
             problem += ' (same names, other order)'
     raise ValueError(
         problem + '. Logits are compared class by class. If only the '

@@ -13,7 +13,7 @@ from mmdet_rankkd.distillers.teacher import (
     resize_inputs,
     teacher_from,
 )
-from mmdet_rankkd.logits import ClassMap
+from mmdet_rankkd.recorders import ClassMap
 
 from .launch import build_runner
 

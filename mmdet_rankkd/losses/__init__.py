@@ -1,15 +1,17 @@
 from mmdet_rankkd.ops import RankSettings, standardize
 
-from .feature.at import ATLoss, at_loss
 from .base import DistillLoss, Schedule
-from .logit.base import LogitLoss, prepare_pair, reduce_rows
+from .feature.at import ATLoss, at_loss
+from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
+from .feature.fgfi import FGFILoss, fgfi_loss
+from .feature.fitnet import FitNetLoss, fitnet_loss
+from .feature.ofd import OFDLoss, ofd_loss
+from .feature.review_kd import ReviewKDLoss, hcl_loss
+from .logit.base import LogitLoss, prepare_pair, reduce_rows
 from .logit.ctkd import CTKDLoss, ctkd_loss
 from .logit.dist import DISTLoss, dist_loss
 from .logit.dkd import DKDLoss, dkd_loss
-from .feature.base import FeatureLoss
-from .feature.fgfi import FGFILoss, fgfi_loss
-from .feature.fitnet import FitNetLoss, fitnet_loss
 from .logit.kendall import (
     KendallRankLoss,
     kendall_rank_loss,
@@ -23,8 +25,6 @@ from .logit.kl_div import (
 )
 from .logit.mlkd import MLKDLoss, mlkd_loss
 from .logit.nkd import NKDLoss, nkd_loss
-from .feature.ofd import OFDLoss, ofd_loss
-from .feature.review_kd import ReviewKDLoss, hcl_loss
 
 __all__ = [
     'ATLoss',

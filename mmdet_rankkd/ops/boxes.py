@@ -17,7 +17,9 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Tensor: Shape (N, M), in [0, 1]; 0 for boxes without an area.
     """
-    areas = [(x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (first, second)]
+    areas = [
+        (x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (first, second)
+    ]
     low = torch.max(first[:, None, :2], second[None, :, :2])
     high = torch.min(first[:, None, 2:], second[None, :, 2:])
     sides = (high - low).clamp(min=0)

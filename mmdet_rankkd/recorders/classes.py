@@ -60,15 +60,15 @@ class ClassMap:
                 'checkpoint does not have; give them as '
                 'teacher=dict(..., classes=[...])'
             )
-        ours, theirs = list(student), list(teacher)
+        students, teachers = list(student), list(teacher)
         pairs = (
-            {n: n for n in ours if n in theirs}
+            {n: n for n in students if n in teachers}
             if isinstance(self.pairs, str)
             else self.pairs
         )
         for who, names, known in (
-            ('training set', list(pairs), ours),
-            ("teacher's checkpoint", list(pairs.values()), theirs),
+            ('training set', list(pairs), students),
+            ("teacher's checkpoint", list(pairs.values()), teachers),
         ):
             missing = [n for n in names if n not in known]
             if missing:
@@ -83,16 +83,18 @@ class ClassMap:
         if len(pairs) < 2:
             raise ValueError(
                 f'student and teacher share {len(pairs)} classes, too few to '
-                f'compare. The training set has {", ".join(ours)}; the '
-                f'teacher has {", ".join(theirs)}. Give class_map a dict of '
+                f'compare. The training set has {", ".join(students)}; the '
+                f'teacher has {", ".join(teachers)}. Give class_map a dict of '
                 'names if they are spelled differently.'
             )
         self.names = list(pairs)
-        self.sizes = len(ours), len(theirs)
-        self.student = torch.tensor([ours.index(n) for n in pairs])
-        self.teacher = torch.tensor([theirs.index(n) for n in pairs.values()])
+        self.sizes = len(students), len(teachers)
+        self.student = torch.tensor([students.index(n) for n in pairs])
+        self.teacher = torch.tensor(
+            [teachers.index(n) for n in pairs.values()]
+        )
         # A student's class to its column; one past the last is background.
-        self.labels = torch.full((len(ours) + 1,), -1)
+        self.labels = torch.full((len(students) + 1,), -1)
         self.labels[self.student] = torch.arange(len(pairs))
         self.labels[-1] = len(pairs)
 

@@ -76,8 +76,8 @@ class ClsLogits(LogitRecorder[ClsRecord]):
         ]
         if None not in counts and counts[0] != counts[1]:
             raise ValueError(
-                f'the student has {counts[0]} classes and the teacher {counts[1]}; '
-                'logits can only be compared class by class'
+                f'the student has {counts[0]} classes and the teacher '
+                f'{counts[1]}; logits can only be compared class by class'
             )
 
     def columns(self, student: Model) -> Optional[int]:

@@ -201,9 +201,15 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             student.shape[1] - int(background),
             self.locations == 'positives',
         )
-        student, teacher = shared_columns(self.class_map, student, teacher, background)
+        student, teacher = shared_columns(
+            self.class_map, student, teacher, background
+        )
         if keep is not None:
-            student, teacher, labels = student[keep], teacher[keep], labels[keep]
+            student, teacher, labels = (
+                student[keep],
+                teacher[keep],
+                labels[keep],
+            )
         weight = None
         total = teacher.new_tensor(float(len(teacher)))
         if self.locations == 'teacher':
@@ -312,9 +318,7 @@ def compare_heads(
     """Raise ValueError unless two heads classify alike, the same classes."""
     heads = student.bbox_head, teacher.bbox_head
     if softmax(heads[0]) != softmax(heads[1]):
-        kinds = [
-            'softmax' if softmax(h) else 'sigmoid' for h in heads
-        ]
+        kinds = ['softmax' if softmax(h) else 'sigmoid' for h in heads]
         raise ValueError(
             f'the student classifies by {kinds[0]} and the teacher by '
             f'{kinds[1]}; their logits do not mean the same'

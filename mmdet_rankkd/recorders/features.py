@@ -8,7 +8,6 @@ from typing import (
     Optional,
     Sequence,
     Union,
-    cast,
 )
 
 import torch

@@ -42,9 +42,9 @@ class RoIRecord:
 class RoILogits(LogitRecorder[List[RoIRecord]]):
     """Class logits of the boxes that the student's RoI head samples.
 
-    The student trains as always. While it does, this recorder takes note of the
-    sampled boxes, their logits and their targets; the student's head does not
-    run a second time. The teacher's RoI head then scores the same boxes on
+    The student trains as always. While it does, this recorder takes note of
+    the sampled boxes, their logits and their targets; the student's head does
+    not run a second time. The teacher's RoI head then scores the same boxes on
     its own features. Its RPN, sampler, losses and NMS never run.
 
     For detectors whose ``roi_head`` is a ``StandardRoIHead`` or derived from

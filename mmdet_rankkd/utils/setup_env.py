@@ -14,7 +14,6 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     import mmdet_rankkd.distillers
     import mmdet_rankkd.engine.hooks
     import mmdet_rankkd.evaluation
-    import mmdet_rankkd.logits
     import mmdet_rankkd.losses
     import mmdet_rankkd.models  # noqa: F401
 

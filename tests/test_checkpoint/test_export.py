@@ -16,8 +16,8 @@ from mmdet_rankkd.checkpoint.export import (
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.distillers import DistillDetector
 from mmdet_rankkd.engine import TauHook
-from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KendallRankLoss
+from mmdet_rankkd.recorders import RoILogits
 
 from ..helpers import CLASSES, ROOT, build, make_runner
 
@@ -119,7 +119,7 @@ def distillers(plain):
         (
             'distillers.detector.DistillDetector',
             'engine.hooks.tau_hook.TauHook',
-            'losses.kendall.KendallRankLoss',
+            'losses.logit.kendall.KendallRankLoss',
         ),
     ):
         yield (

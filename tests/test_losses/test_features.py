@@ -19,9 +19,9 @@ from mmdet_rankkd.losses import (
     hcl_loss,
     ofd_loss,
 )
-from mmdet_rankkd.losses.fitnet import regressor
-from mmdet_rankkd.losses.ofd import margin_of
-from mmdet_rankkd.losses.review_kd import ABF
+from mmdet_rankkd.losses.feature.fitnet import regressor
+from mmdet_rankkd.losses.feature.ofd import margin_of
+from mmdet_rankkd.losses.feature.review_kd import ABF
 from mmdet_rankkd.structures import Features
 
 

@@ -24,7 +24,7 @@ from mmdet_rankkd.losses import (
     mlkd_loss,
     nkd_loss,
 )
-from mmdet_rankkd.losses.ctkd import reversal
+from mmdet_rankkd.losses.logit.ctkd import reversal
 
 STUDENT = torch.tensor([[1.0, 2.0, 0.0]], dtype=torch.float64)
 TEACHER = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.logits import ClassMap, DenseLogits, RoILogits, shared
-from mmdet_rankkd.logits.dense import confidence
+from mmdet_rankkd.recorders import ClassMap, DenseLogits, RoILogits, shared
+from mmdet_rankkd.recorders.dense import confidence
 
 from ..helpers import ROOT, build, raw_batch
 

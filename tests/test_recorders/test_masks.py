@@ -8,7 +8,7 @@ from mmdet.models.task_modules import AnchorGenerator
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmdet_rankkd.logits.masks import imitation_masks
+from mmdet_rankkd.losses.feature.fgfi import imitation_masks
 
 
 class Detector(nn.Module):

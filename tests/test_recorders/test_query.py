@@ -7,8 +7,8 @@ from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
 from mmdet_rankkd.checkpoint.export import export_student
-from mmdet_rankkd.logits import DenseLogits, QueryLogits, query
-from mmdet_rankkd.logits.query import decode
+from mmdet_rankkd.recorders import DenseLogits, QueryLogits, query
+from mmdet_rankkd.recorders.query import decode
 
 from ..helpers import build, make_runner, raw_batch
 

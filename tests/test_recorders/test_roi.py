@@ -6,8 +6,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
 from mmdet_rankkd.engine.check_teacher import check_teacher
-from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
+from mmdet_rankkd.recorders import RoILogits
 
 from ..helpers import build, make_runner, raw_batch, save_teacher
 

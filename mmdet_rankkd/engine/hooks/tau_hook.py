@@ -20,8 +20,8 @@ from mmdet_rankkd.datasets.box_pixels import (
 )
 from mmdet_rankkd.distillers.base import BaseDistiller
 from mmdet_rankkd.distillers.teacher import Teacher, teacher_from
-from mmdet_rankkd.logits.shared import ranking_warning
 from mmdet_rankkd.losses import kendall_tau
+from mmdet_rankkd.recorders.shared import ranking_warning
 from mmdet_rankkd.registry import HOOKS, MODELS
 
 

@@ -42,11 +42,15 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
         Tensor: A scalar, at least 0, in float32 for half-precision input.
     """
     student, teacher = in_float(student, teacher.detach())
-    ours, theirs = student.shape[2:], teacher.shape[2:]
-    if ours[0] > theirs[0]:
-        student = F.adaptive_avg_pool2d(student, (theirs[0], theirs[1]))
-    elif ours[0] < theirs[0]:
-        teacher = F.adaptive_avg_pool2d(teacher, (ours[0], ours[1]))
+    student_size, teacher_size = student.shape[2:], teacher.shape[2:]
+    if student_size[0] > teacher_size[0]:
+        student = F.adaptive_avg_pool2d(
+            student, (teacher_size[0], teacher_size[1])
+        )
+    elif student_size[0] < teacher_size[0]:
+        teacher = F.adaptive_avg_pool2d(
+            teacher, (student_size[0], student_size[1])
+        )
     return F.mse_loss(attention(student, power), attention(teacher, power))
 
 

@@ -9,6 +9,7 @@ from mmdet_rankkd.structures import DistillBatch, Features, Probe
 
 from ..base import DistillLoss
 
+
 class FeatureLoss(DistillLoss):
     """Shell of the losses of feature maps.
 
@@ -79,3 +80,18 @@ def check_maps(maps: Sequence[Tensor], who: str, loss: str) -> None:
                 f'{loss} compares maps of shape (B, C, H, W); the {who} has '
                 f'features of shape {tuple(m.shape)}'
             )
+
+
+def pooled(features: Features, who: str, loss: str) -> Tensor:
+    """The pooled features of a network, shape (B, D).
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if features.pooled is None:
+        raise ValueError(
+            f'{loss} compares pooled features, which the {who} does not have: '
+            'they are of the networks of this package as backbones of '
+            'classifiers'
+        )
+    return features.pooled

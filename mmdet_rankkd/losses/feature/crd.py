@@ -12,7 +12,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import DistillBatch, Features
 
 from ..base import without_autocast
-from .base import FeatureLoss
+from .base import FeatureLoss, pooled
 
 EPS = 1e-7
 
@@ -129,15 +129,12 @@ class CRDLoss(FeatureLoss):
         Raises:
             ValueError: If one of them has no pooled features.
         """
-        for who, features in (('student', student), ('teacher', teacher)):
-            if features.pooled is None:
-                raise ValueError(
-                    f'CRDLoss compares pooled features, which the {who} does '
-                    'not have: it is for the networks of this package as '
-                    'backbones of classifiers'
-                )
-        self.embed_student = Embedding(student.pooled.shape[1], self.width)
-        self.embed_teacher = Embedding(teacher.pooled.shape[1], self.width)
+        widths = [
+            pooled(features, who, 'CRDLoss').shape[1]
+            for who, features in (('student', student), ('teacher', teacher))
+        ]
+        self.embed_student = Embedding(widths[0], self.width)
+        self.embed_teacher = Embedding(widths[1], self.width)
 
     def distill(self, batch: DistillBatch) -> Tensor:
         """Weighted loss of a batch whose samples have ``contrast_index``."""
@@ -179,41 +176,50 @@ class CRDLoss(FeatureLoss):
                 'num_data to the length of the training set'
             )
         with torch.autocast(contrast.device.type, enabled=False):
-            loss = self._contrast(student.pooled, teacher.pooled, contrast)
+            loss = self._contrast(
+                pooled(student, 'student', 'CRDLoss'),
+                pooled(teacher, 'teacher', 'CRDLoss'),
+                contrast,
+            )
         return self.current_weight * loss
 
     def _contrast(self, s: Tensor, t: Tensor, contrast: Tensor) -> Tensor:
         dtype = self.embed_student.linear.weight.dtype
-        ours = self.embed_student(s.to(dtype))
-        theirs = self.embed_teacher(t.detach().to(dtype))
+        student_codes = self.embed_student(s.to(dtype))
+        teacher_codes = self.embed_teacher(t.detach().to(dtype))
         contrast = contrast.long()
         scores = [
             # All products at once: less memory than the rows of each image.
             (e @ memory.t()).gather(1, contrast).div(self.temperature).exp()
             for e, memory in (
-                (ours, self.teacher_memory.clone()),
-                (theirs, self.student_memory.clone()),
+                (student_codes, self.teacher_memory.clone()),
+                (teacher_codes, self.student_memory.clone()),
             )
         ]
         if not self.norms.all():
             means = torch.stack([x.detach().mean() for x in scores])
             all_reduce(means, 'mean')
             self.norms.copy_(means * self.num_data)
-        self._remember(ours.detach(), theirs.detach(), contrast[:, 0])
+        self._remember(
+            student_codes.detach(), teacher_codes.detach(), contrast[:, 0]
+        )
         sides = [
             crd_side(x / z, self.num_data) for x, z in zip(scores, self.norms)
         ]
         return sides[0] + sides[1]
 
     @torch.no_grad()
-    def _remember(self, ours: Tensor, theirs: Tensor, index: Tensor) -> None:
+    def _remember(
+        self, student_codes: Tensor, teacher_codes: Tensor, index: Tensor
+    ) -> None:
         if get_world_size() > 1:
-            ours, theirs, index = (
-                torch.cat(all_gather(x)) for x in (ours, theirs, index)
+            student_codes, teacher_codes, index = (
+                torch.cat(all_gather(x))
+                for x in (student_codes, teacher_codes, index)
             )
         for memory, new in (
-            (self.student_memory, ours),
-            (self.teacher_memory, theirs),
+            (self.student_memory, student_codes),
+            (self.teacher_memory, teacher_codes),
         ):
             old = memory[index]
             mixed = self.momentum * old + (1 - self.momentum) * new

@@ -37,9 +37,14 @@ def fgfi_loss(
     """
     total: Any = 0.0
     count: Any = 0
-    for ours, theirs, mask in zip(student, teacher, masks):
-        ours, theirs = in_float(ours, theirs.detach())
-        total = total + ((theirs - ours).square().sum(1) * mask).sum()
+    for student_maps, teacher_maps, mask in zip(student, teacher, masks):
+        student_maps, teacher_maps = in_float(
+            student_maps, teacher_maps.detach()
+        )
+        total = (
+            total
+            + ((teacher_maps - student_maps).square().sum(1) * mask).sum()
+        )
         count = count + mask.sum()
     return total / (2 * count.clamp(min=1))
 
@@ -89,11 +94,11 @@ class FGFILoss(FeatureLoss):
         Raises:
             ValueError: If a level of the two has different sizes.
         """
-        ours = choose(student.stages, self.levels, 'the student')
-        theirs = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(ours, 'student', 'FGFILoss')
-        check_maps(theirs, 'teacher', 'FGFILoss')
-        for level, s, t in zip(self.levels, ours, theirs):
+        student_maps = choose(student.stages, self.levels, 'the student')
+        teacher_maps = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(student_maps, 'student', 'FGFILoss')
+        check_maps(teacher_maps, 'teacher', 'FGFILoss')
+        for level, s, t in zip(self.levels, student_maps, teacher_maps):
             if s.shape[2:] != t.shape[2:]:
                 raise ValueError(
                     f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
@@ -128,12 +133,12 @@ class FGFILoss(FeatureLoss):
         """
         if masks is None:
             raise ValueError('FGFILoss needs the masks of the levels')
-        ours = [
+        student_maps = [
             adapt(student.stages[i])
             for i, adapt in zip(self.levels, self.adapters)
         ]
         return self.current_weight * fgfi_loss(
-            ours,
+            student_maps,
             [teacher.stages[i] for i in self.levels],
             [masks[i] for i in self.levels],
         )

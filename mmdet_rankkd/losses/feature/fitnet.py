@@ -94,17 +94,20 @@ class FitNetLoss(FeatureLoss):
 
     def build(self, student: Features, teacher: Features) -> None:
         """One regressor a level."""
-        ours = choose(student.stages, self.levels, 'the student')
-        theirs = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(ours, 'student', 'FitNetLoss')
-        check_maps(theirs, 'teacher', 'FitNetLoss')
-        for s, t in zip(ours, theirs):
+        student_maps = choose(student.stages, self.levels, 'the student')
+        teacher_maps = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(student_maps, 'student', 'FitNetLoss')
+        check_maps(teacher_maps, 'teacher', 'FitNetLoss')
+        for s, t in zip(student_maps, teacher_maps):
             self.regressors.append(regressor(s, t))
 
     def compare(self, student: Features, teacher: Features) -> Tensor:
         """See :func:`fitnet_loss`."""
         total = student.stages[0].new_zeros(())
         for level, adapt in zip(self.levels, self.regressors):
-            ours, theirs = student.stages[level], teacher.stages[level]
-            total = total + fitnet_loss(adapt(ours), theirs)
+            student_maps, teacher_maps = (
+                student.stages[level],
+                teacher.stages[level],
+            )
+            total = total + fitnet_loss(adapt(student_maps), teacher_maps)
         return total

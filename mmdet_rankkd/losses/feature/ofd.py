@@ -84,11 +84,11 @@ class OFDLoss(FeatureLoss):
 
     def build(self, student: Features, teacher: Features) -> None:
         """One connector, 1 x 1 and batch norm, a stage."""
-        ours, theirs = student.preacts[1:], teacher.preacts[1:]
-        count = min(len(ours), len(theirs))
-        check_maps(ours, 'student', 'OFDLoss')
-        check_maps(theirs, 'teacher', 'OFDLoss')
-        for s, t in zip(ours[-count:], theirs[-count:]):
+        student_maps, teacher_maps = student.preacts[1:], teacher.preacts[1:]
+        count = min(len(student_maps), len(teacher_maps))
+        check_maps(student_maps, 'student', 'OFDLoss')
+        check_maps(teacher_maps, 'teacher', 'OFDLoss')
+        for s, t in zip(student_maps[-count:], teacher_maps[-count:]):
             conv = nn.Conv2d(s.shape[1], t.shape[1], 1, bias=False)
             nn.init.normal_(conv.weight, 0, (2 / t.shape[1]) ** 0.5)
             norm = nn.BatchNorm2d(t.shape[1])

@@ -10,7 +10,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, in_float
+from .base import FeatureLoss, check_maps, in_float, pooled
 
 
 @without_autocast
@@ -123,31 +123,35 @@ class ReviewKDLoss(FeatureLoss):
         self, student: Features, teacher: Features
     ) -> Tuple[List[Tensor], List[Tensor]]:
         """The maps that count, deep first."""
-        ours = list(
+        student_maps = list(
             student.preacts if self.student_preacts else student.stages
         )
-        theirs = list(teacher.preacts[self.first :])
+        teacher_maps = list(teacher.preacts[self.first :])
         if self.pooled:
-            ours.append(student.pooled[:, :, None, None])
-            theirs.append(teacher.pooled[:, :, None, None])
-        count = min(len(ours), len(theirs))
-        return ours[: -count - 1 : -1], theirs[: -count - 1 : -1]
+            student_maps.append(
+                pooled(student, 'student', 'ReviewKDLoss')[:, :, None, None]
+            )
+            teacher_maps.append(
+                pooled(teacher, 'teacher', 'ReviewKDLoss')[:, :, None, None]
+            )
+        count = min(len(student_maps), len(teacher_maps))
+        return student_maps[: -count - 1 : -1], teacher_maps[: -count - 1 : -1]
 
     def build(self, student: Features, teacher: Features) -> None:
         """One fusion a level."""
-        ours, theirs = self.levels(student, teacher)
-        check_maps(ours, 'student', 'ReviewKDLoss')
-        check_maps(theirs, 'teacher', 'ReviewKDLoss')
-        mid = min(self.max_mid, ours[0].shape[1])
-        for i, (s, t) in enumerate(zip(ours, theirs)):
+        student_maps, teacher_maps = self.levels(student, teacher)
+        check_maps(student_maps, 'student', 'ReviewKDLoss')
+        check_maps(teacher_maps, 'teacher', 'ReviewKDLoss')
+        mid = min(self.max_mid, student_maps[0].shape[1])
+        for i, (s, t) in enumerate(zip(student_maps, teacher_maps)):
             self.fusions.append(ABF(s.shape[1], mid, t.shape[1], i > 0))
 
     def compare(self, student: Features, teacher: Features) -> Tensor:
         """The sum of :func:`hcl_loss` over the levels."""
-        ours, theirs = self.levels(student, teacher)
-        total = ours[0].new_zeros(())
+        student_maps, teacher_maps = self.levels(student, teacher)
+        total = student_maps[0].new_zeros(())
         deeper: Optional[Tensor] = None
-        for s, t, fusion in zip(ours, theirs, self.fusions):
+        for s, t, fusion in zip(student_maps, teacher_maps, self.fusions):
             out, deeper = fusion(s, deeper, t.shape[2:])
             total = total + hcl_loss(out, t)
         return total

@@ -13,6 +13,8 @@ from ..base import DistillLoss
 
 REDUCTIONS = ('none', 'mean', 'sum')
 VIEWS = ('weak', 'strong', 'both')
+
+
 def prepare_pair(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
     """Check two logit tensors and bring them to the dtype of the arithmetic.
 
