@@ -70,7 +70,7 @@ def build_distiller(device):
         config.model.teacher.config = dict(model=teacher.model)
         config.model.teacher.checkpoint = str(path)
         model = build_model(config).to(device)
-        model._build_teacher()
+        model.prepare()
     return model.train()
 
 

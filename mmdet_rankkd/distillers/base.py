@@ -155,7 +155,9 @@ class BaseDistiller(StudentWrapper):
             return self.student(inputs, data_samples, mode)
         losses, batch = self._pass(inputs, data_samples, teacher_inputs)
         if strong is not None:
-            more, other = self._pass(data_samples=data_samples, **strong)
+            more, other = self._pass(
+                strong['inputs'], data_samples, strong.get('teacher_inputs')
+            )
             for name in more:
                 if 'loss' in name:
                     losses[name] = losses[name] + more[name]
@@ -167,7 +169,7 @@ class BaseDistiller(StudentWrapper):
         self,
         inputs: Tensor,
         data_samples: Optional[list],
-        teacher_inputs: Optional[Tensor] = None,
+        teacher_inputs: Optional[Tensor],
     ) -> Tuple[Any, Optional[DistillBatch]]:
         """One pass of the student and, where a loss counts, one replay."""
         if not self.active_losses():

@@ -152,13 +152,13 @@ def build_part(config: Union[dict, Any], what: str) -> Any:
 
 def _unknown_type(kind: str) -> str:
     MODELS.import_from_location()
-    ours = sorted(MODELS.module_dict)
+    known = sorted(MODELS.module_dict)
     name = kind.split('.')[-1]
-    if name in ours:
+    if name in known:
         full = f'mmdet_rankkd.{name}'
         return f'write type={full!r} in place of {kind!r}'
     return (
-        f'there is no type {kind!r}{did_you_mean(name, ours)}. Types of this '
+        f'there is no type {kind!r}{did_you_mean(name, known)}. Types of this '
         "package are written with its name, as in 'mmdet_rankkd.KLDivLoss'"
     )
 

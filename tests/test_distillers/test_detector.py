@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, kl_div_loss
+from mmdet_rankkd.structures import DistillBatch
 
 from ..helpers import build, make_runner, raw_batch
 
@@ -191,15 +192,14 @@ def test_half_precision_logits_under_autocast(model, dtype):
     # mmcv has no half-precision ops for the CPU, so the student's pass is in
     # float32 and its logits are rounded.
     data = model.data_preprocessor(raw_batch(), True)
-    model._build_teacher()
+    model.prepare()
     with model.logits.record(model.student) as record:
         losses = model.student(**data, mode='loss')
     record[0].logits = record[0].logits.to(dtype)
     with torch.autocast('cpu', dtype):
-        pair = model.teacher.replay(
-            model.logits.replay, data['inputs'], record
-        )
-        losses = model.add_losses(losses, pair)
+        (pair,) = model.teacher.replay(data['inputs'], (model.logits, record))
+        batch = DistillBatch(pair, model.student)
+        losses = model.add_losses(losses, batch)
     for name, function in (
         ('loss_kd', kl_div_loss),
         ('loss_rank', kendall_rank_loss),

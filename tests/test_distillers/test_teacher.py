@@ -66,7 +66,7 @@ def test_it_follows_the_student(model):
 
 def test_built_late_it_still_follows(model):
     model.double()
-    model._build_teacher()
+    model.prepare()
     assert next(model.teacher.model.parameters()).dtype == torch.float64
 
 
@@ -127,7 +127,7 @@ def test_it_sees_the_pixels_of_its_own_config(
 
 
 def test_same_preprocessing_is_done_once(model, monkeypatch):
-    model._build_teacher()
+    model.prepare()
     monkeypatch.setattr(model.teacher.model.data_preprocessor, 'forward', None)
     assert 'teacher_inputs' not in model.data_preprocessor(raw_batch(), True)
 
@@ -174,7 +174,7 @@ def test_boxes_are_not_rounded_under_autocast(model):
         lambda _, args: seen.append((args[0][0].dtype, args[1]))
     )
     with torch.autocast('cpu', torch.bfloat16):
-        model.teacher.replay(model.logits.replay, data['inputs'], record)
+        model.teacher.replay(data['inputs'], (model.logits, record))
     ((dtype, rois),) = seen
     assert dtype == rois.dtype == torch.float32
     assert torch.equal(rois, record[0].rois)

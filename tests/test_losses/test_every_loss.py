@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_rankkd import losses
-from mmdet_rankkd.losses import DistillLoss, FeatureLoss, LogitLoss
+from mmdet_rankkd.losses import (
+    DistillLoss,
+    FeatureLoss,
+    LogitLoss,
+    MLKDLoss,
+)
 from mmdet_rankkd.models import Features
 
 SHELLS = {'DistillLoss', 'FeatureLoss', 'LogitLoss'}
@@ -114,7 +119,7 @@ def call(loss, dtype, computed=None):
     if isinstance(loss, LogitLoss):
         leaves = [logits[0].requires_grad_(), logits[2].requires_grad_()]
         extra = {}
-        if loss.joins_views:
+        if isinstance(loss, MLKDLoss):
             extra['strong'] = tuple(logits[2:])
         else:
             leaves.pop()

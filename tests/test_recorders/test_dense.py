@@ -50,7 +50,7 @@ def test_rows_are_those_of_the_students_own_loss(head):
     labels = [y[0] if isinstance(y, (tuple, list)) else y for _, y in seen]
     assert torch.equal(pair.labels, torch.cat([x.flatten() for x in labels]))
     assert {0, 2} <= set(pair.labels.tolist()) <= {0, 2, 80}
-    assert torch.equal(pair.watched, pair.labels < 80)
+    assert torch.equal(pair.foreground, pair.labels < 80)
     assert pair.teacher.shape == pair.student.shape
     assert pair.student.requires_grad and not pair.teacher.requires_grad
     assert pair.weight is None and pair.avg_factor == len(logits)
@@ -80,7 +80,7 @@ def test_which_locations_count(retinas):
     pair, *_ = one_pass(DenseLogits('positives'), *retinas)
     assert torch.equal(pair.student, full.student[keep])
     assert torch.equal(pair.teacher, full.teacher[keep])
-    assert pair.avg_factor == keep.sum() and pair.watched.all()
+    assert pair.avg_factor == keep.sum() and pair.foreground.all()
     pair, *_ = one_pass(DenseLogits('teacher'), *retinas)
     expected = full.teacher.sigmoid().max(1).values
     assert torch.allclose(pair.weight, expected)
@@ -111,7 +111,7 @@ def test_images_without_objects(retinas):
     pair, *_ = one_pass(DenseLogits('positives'), *retinas, batch)
     assert len(pair.student) == 0 and pair.avg_factor > 0
     pair, *_ = one_pass(DenseLogits('teacher'), *retinas, batch)
-    assert len(pair.student) and not pair.watched.any()
+    assert len(pair.student) and not pair.foreground.any()
 
 
 def test_softmax_heads():

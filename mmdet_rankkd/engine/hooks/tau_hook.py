@@ -19,10 +19,12 @@ from mmdet_rankkd.datasets.box_pixels import (
     in_input_pixels,
 )
 from mmdet_rankkd.distillers.base import BaseDistiller
+from mmdet_rankkd.distillers.build import build_recorder
 from mmdet_rankkd.distillers.teacher import Teacher, teacher_from
 from mmdet_rankkd.losses import kendall_tau
+from mmdet_rankkd.recorders import RoILogits
 from mmdet_rankkd.recorders.shared import ranking_warning
-from mmdet_rankkd.registry import HOOKS, MODELS
+from mmdet_rankkd.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -73,7 +75,7 @@ class TauHook(Hook):
         self.teacher: Optional[Teacher] = (
             None if teacher is None else teacher_from(teacher)
         )
-        self.logits: Any = None if logits is None else MODELS.build(logits)
+        self.logits: Any = None if logits is None else build_recorder(logits)
         self.max_batches = max_batches
         self.boxes = boxes
         self.columns: Optional[int] = None
@@ -154,13 +156,13 @@ class TauHook(Hook):
                     'teacher=dict(config=..., checkpoint=...)'
                 )
             if self.logits is None:
-                self.logits = MODELS.build(dict(type='mmdet_rankkd.RoILogits'))
+                self.logits = RoILogits()
         else:
             if self.teacher is None or self.teacher.is_same(distiller.teacher):
                 self.teacher = distiller.teacher
             if self.logits is None:
                 self.logits = distiller.logits
-        if not hasattr(self.logits, 'held_out'):
+        if not self.logits.offers_held_out:
             raise TypeError(
                 f'TauHook needs a logit hook with held_out, which '
                 f'{type(self.logits).__name__} does not have'
