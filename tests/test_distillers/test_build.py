@@ -194,10 +194,14 @@ def log(monkeypatch):
     def note(message, logger=None, level=logging.INFO):
         lines.append((level, str(message)))
 
-    for module in ('distillers.base', 'distillers.teacher'):
+    for module in (
+        'distillers.report',
+        'distillers.student_wrapper',
+        'distillers.teacher',
+        'losses.logit.base',
+        'losses.logit.kendall',
+    ):
         monkeypatch.setattr(f'mmdet_rankkd.{module}.print_log', note)
-    for module in ('base', 'kendall'):
-        monkeypatch.setattr(f'mmdet_rankkd.losses.{module}.print_log', note)
     return lines
 
 
@@ -256,7 +260,7 @@ def test_softmax_loss_on_a_sigmoid_head(log, tmp_path):
         del log[:]
         for losses, count in (([loss], 1), ([RANK], 0)):
             model = build_model(distiller_config(setup, path, losses))
-            model.prepare()
+            model.init_weights()
             lines = [x for _, x in log if 'is for heads that use' in x]
             assert len(lines) == count
             assert all(expected in x for x in lines)
@@ -269,7 +273,7 @@ def test_one_class(distill_cfg, project, tmp_path, log):
         config.logits.background = background
         config.losses = [KD, RANK]
         model = build(config).train()
-        model.prepare()
+        model.init_weights()
         lines = [x for _, x in log if 'logits that are compared have' in x]
         assert len(lines) == 1 and columns in lines[0]
         batch = raw_batch()

@@ -238,7 +238,7 @@ def test_through_the_runner(cifar, tmp_path):
 
 
 def test_memories_of_the_images_of_all_processes(monkeypatch):
-    from mmdet_rankkd.losses import crd
+    from mmdet_rankkd.losses.feature import crd
 
     loss = make_loss()
     before = loss.student_memory.clone()
