@@ -77,7 +77,7 @@ class CRDLoss(FeatureLoss):
     Args:
         num_data (int): N, images of the training set.
         width (int): Width of the embedding.
-        temperature (float): Positive.
+        temperature (float): Divisor of the products, positive.
         momentum (float): Part of the old memory in the new, in [0, 1).
         loss_weight (float): 0.8 in the reference.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
@@ -171,36 +171,38 @@ class CRDLoss(FeatureLoss):
 
     def _contrast(self, s: Tensor, t: Tensor, contrast: Tensor) -> Tensor:
         dtype = self.embed_student.linear.weight.dtype
-        ours = self.embed_student(s.to(dtype))
-        theirs = self.embed_teacher(t.detach().to(dtype))
+        student = self.embed_student(s.to(dtype))
+        teacher = self.embed_teacher(t.detach().to(dtype))
         contrast = contrast.long()
         scores = [
             # All products at once: less memory than the rows of each image.
             (e @ memory.t()).gather(1, contrast).div(self.temperature).exp()
             for e, memory in (
-                (ours, self.teacher_memory.clone()),
-                (theirs, self.student_memory.clone()),
+                (student, self.teacher_memory.clone()),
+                (teacher, self.student_memory.clone()),
             )
         ]
         if not self.norms.all():
             means = torch.stack([x.detach().mean() for x in scores])
             all_reduce(means, 'mean')
             self.norms.copy_(means * self.num_data)
-        self._remember(ours.detach(), theirs.detach(), contrast[:, 0])
+        self._remember(student.detach(), teacher.detach(), contrast[:, 0])
         sides = [
             crd_side(x / z, self.num_data) for x, z in zip(scores, self.norms)
         ]
         return sides[0] + sides[1]
 
     @torch.no_grad()
-    def _remember(self, ours: Tensor, theirs: Tensor, index: Tensor) -> None:
+    def _remember(
+        self, student: Tensor, teacher: Tensor, index: Tensor
+    ) -> None:
         if get_world_size() > 1:
-            ours, theirs, index = (
-                torch.cat(all_gather(x)) for x in (ours, theirs, index)
+            student, teacher, index = (
+                torch.cat(all_gather(x)) for x in (student, teacher, index)
             )
         for memory, new in (
-            (self.student_memory, ours),
-            (self.teacher_memory, theirs),
+            (self.student_memory, student),
+            (self.teacher_memory, teacher),
         ):
             old = memory[index]
             mixed = self.momentum * old + (1 - self.momentum) * new

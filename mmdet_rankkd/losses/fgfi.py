@@ -35,9 +35,9 @@ def fgfi_loss(
     """
     total: Any = 0.0
     count: Any = 0
-    for ours, theirs, mask in zip(student, teacher, masks):
-        ours, theirs = in_float(ours, theirs.detach())
-        total = total + ((theirs - ours).square().sum(1) * mask).sum()
+    for s, t, mask in zip(student, teacher, masks):
+        s, t = in_float(s, t.detach())
+        total = total + ((t - s).square().sum(1) * mask).sum()
         count = count + mask.sum()
     return total / (2 * count.clamp(min=1))
 
@@ -49,12 +49,12 @@ class FGFILoss(FeatureLoss):
     A place of a level is on if one of its anchors overlaps an object by more
     than ``mask_factor`` times the best overlap of that object with any
     anchor of the level. The published code has one level; that each level of
-    a pyramid has masks of its own, and all share N, is our reading.
+    a pyramid has masks of its own, and all share N, is a reading of it.
 
     Args:
         levels (Sequence[int]): Levels of the neck.
         mask_factor (float): In (0, 1).
-        loss_weight (float): lambda.
+        loss_weight (float): Factor on the loss, the paper's lambda.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`; the published code leaves the loss out of
             the first 400 iterations.
@@ -87,11 +87,11 @@ class FGFILoss(FeatureLoss):
         Raises:
             ValueError: If a level of the two has different sizes.
         """
-        ours = choose(student.stages, self.levels, 'the student')
-        theirs = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(ours, 'student', 'FGFILoss')
-        check_maps(theirs, 'teacher', 'FGFILoss')
-        for level, s, t in zip(self.levels, ours, theirs):
+        levels = choose(student.stages, self.levels, 'the student')
+        targets = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(levels, 'student', 'FGFILoss')
+        check_maps(targets, 'teacher', 'FGFILoss')
+        for level, s, t in zip(self.levels, levels, targets):
             if s.shape[2:] != t.shape[2:]:
                 raise ValueError(
                     f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
@@ -115,12 +115,12 @@ class FGFILoss(FeatureLoss):
         """
         if masks is None:
             raise ValueError('FGFILoss needs the masks of the levels')
-        ours = [
+        adapted = [
             adapt(student.stages[i])
             for i, adapt in zip(self.levels, self.adapters)
         ]
         return self.current_weight * fgfi_loss(
-            ours,
+            adapted,
             [teacher.stages[i] for i in self.levels],
             [masks[i] for i in self.levels],
         )

@@ -93,17 +93,17 @@ class FitNetLoss(FeatureLoss):
 
     def build(self, student: Any, teacher: Any) -> None:
         """One regressor a level."""
-        ours = choose(student.stages, self.levels, 'the student')
-        theirs = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(ours, 'student', 'FitNetLoss')
-        check_maps(theirs, 'teacher', 'FitNetLoss')
-        for s, t in zip(ours, theirs):
+        hints = choose(student.stages, self.levels, 'the student')
+        targets = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(hints, 'student', 'FitNetLoss')
+        check_maps(targets, 'teacher', 'FitNetLoss')
+        for s, t in zip(hints, targets):
             self.regressors.append(regressor(s, t))
 
     def compare(self, student: Any, teacher: Any) -> Tensor:
         """See :func:`fitnet_loss`."""
         total = student.stages[0].new_zeros(())
         for level, adapt in zip(self.levels, self.regressors):
-            ours, theirs = student.stages[level], teacher.stages[level]
-            total = total + fitnet_loss(adapt(ours), theirs)
+            s, t = student.stages[level], teacher.stages[level]
+            total = total + fitnet_loss(adapt(s), t)
         return total

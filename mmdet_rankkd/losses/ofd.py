@@ -83,11 +83,11 @@ class OFDLoss(FeatureLoss):
 
     def build(self, student: Any, teacher: Any) -> None:
         """One connector, 1 x 1 and batch norm, a stage."""
-        ours, theirs = student.preacts[1:], teacher.preacts[1:]
-        count = min(len(ours), len(theirs))
-        check_maps(ours, 'student', 'OFDLoss')
-        check_maps(theirs, 'teacher', 'OFDLoss')
-        for s, t in zip(ours[-count:], theirs[-count:]):
+        stages, targets = student.preacts[1:], teacher.preacts[1:]
+        count = min(len(stages), len(targets))
+        check_maps(stages, 'student', 'OFDLoss')
+        check_maps(targets, 'teacher', 'OFDLoss')
+        for s, t in zip(stages[-count:], targets[-count:]):
             conv = nn.Conv2d(s.shape[1], t.shape[1], 1, bias=False)
             nn.init.normal_(conv.weight, 0, (2 / t.shape[1]) ** 0.5)
             norm = nn.BatchNorm2d(t.shape[1])

@@ -122,31 +122,31 @@ class ReviewKDLoss(FeatureLoss):
         self, student: Any, teacher: Any
     ) -> Tuple[List[Tensor], List[Tensor]]:
         """The maps that count, deep first."""
-        ours = list(
+        levels = list(
             student.preacts if self.student_preacts else student.stages
         )
-        theirs = list(teacher.preacts[self.first :])
+        targets = list(teacher.preacts[self.first :])
         if self.pooled:
-            ours.append(student.pooled[:, :, None, None])
-            theirs.append(teacher.pooled[:, :, None, None])
-        count = min(len(ours), len(theirs))
-        return ours[: -count - 1 : -1], theirs[: -count - 1 : -1]
+            levels.append(student.pooled[:, :, None, None])
+            targets.append(teacher.pooled[:, :, None, None])
+        count = min(len(levels), len(targets))
+        return levels[: -count - 1 : -1], targets[: -count - 1 : -1]
 
     def build(self, student: Any, teacher: Any) -> None:
         """One fusion a level."""
-        ours, theirs = self.levels(student, teacher)
-        check_maps(ours, 'student', 'ReviewKDLoss')
-        check_maps(theirs, 'teacher', 'ReviewKDLoss')
-        mid = min(self.max_mid, ours[0].shape[1])
-        for i, (s, t) in enumerate(zip(ours, theirs)):
+        levels, targets = self.levels(student, teacher)
+        check_maps(levels, 'student', 'ReviewKDLoss')
+        check_maps(targets, 'teacher', 'ReviewKDLoss')
+        mid = min(self.max_mid, levels[0].shape[1])
+        for i, (s, t) in enumerate(zip(levels, targets)):
             self.fusions.append(ABF(s.shape[1], mid, t.shape[1], i > 0))
 
     def compare(self, student: Any, teacher: Any) -> Tensor:
         """The sum of :func:`hcl_loss` over the levels."""
-        ours, theirs = self.levels(student, teacher)
-        total = ours[0].new_zeros(())
+        levels, targets = self.levels(student, teacher)
+        total = levels[0].new_zeros(())
         deeper: Optional[Tensor] = None
-        for s, t, fusion in zip(ours, theirs, self.fusions):
+        for s, t, fusion in zip(levels, targets, self.fusions):
             out, deeper = fusion(s, deeper, t.shape[2:])
             total = total + hcl_loss(out, t)
         return total
