@@ -8,7 +8,7 @@ import torch
 from measure import Record, alternate, peak_memory
 
 from mmdet_rankkd.losses import CRDLoss, crd_side
-from mmdet_rankkd.models.base import Features
+from mmdet_rankkd.structures import Features
 
 IMAGES, BATCH, NEGATIVES, WIDTH = 50000, 64, 16384, 256
 

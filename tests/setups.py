@@ -208,7 +208,7 @@ def distiller_config(setup, checkpoint, losses, **settings):
 
 def cls_batch(count=8, seed=0):
     """Raw images of 32 x 32 in two views, labels, numbers of others."""
-    from mmdet_rankkd.models.classifier import ClsDataSample
+    from mmdet_rankkd.models import ClsDataSample
 
     generator = torch.Generator().manual_seed(seed)
     size = (2, count, 3, 32, 32)
@@ -230,6 +230,6 @@ def cls_batch(count=8, seed=0):
 
 def batch_of(setup, seed=0):
     """A raw batch for the model of a set-up."""
-    from .conftest import raw_batch
+    from .helpers import raw_batch
 
     return cls_batch(seed=seed) if setup.classifies else raw_batch(seed=seed)

@@ -8,7 +8,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from mmdet_rankkd import compat
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 
 def test_the_package_is_known_to_mmengine():

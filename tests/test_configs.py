@@ -16,7 +16,7 @@ from mmdet_rankkd.analysis.sweep import (
 from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import DistillDetector
 
-from .conftest import ROOT, build, raw_batch
+from .helpers import ROOT, build, raw_batch
 
 CONFIGS = sorted(
     p

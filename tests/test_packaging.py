@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from mmengine import __version__ as mmengine_version
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 NAME = 'mmdet_rankkd::coco/faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
 PROBE = f"""

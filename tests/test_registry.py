@@ -52,6 +52,11 @@ def test_register_all_modules():
     code = (
         'from mmdet_rankkd.utils import register_all_modules\n'
         'register_all_modules(init_default_scope=True)\n'
+        'from mmdet_rankkd import registry\n'
+        'for kind, name in (("MODELS", "ImageClassifier"), '
+        '("HOOKS", "TauHook"), ("METRICS", "TopKAccuracy"), '
+        '("MODELS", "RoILogits"), ("DATASETS", "CIFAR100")):\n'
+        '    assert name in getattr(registry, kind).module_dict, name\n'
         'from mmengine.registry import DefaultScope\n'
         'scope = DefaultScope.get_current_instance().scope_name\n'
         'assert scope == "mmdet", scope\n'

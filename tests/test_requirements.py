@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import pytest
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 Usage = namedtuple('Usage', 'total used free')
 

@@ -17,7 +17,6 @@ from mmdet.models import (
     DetDataPreprocessor,
     FasterRCNN,
     L1Loss,
-    MobileNetV2,
     RPNHead,
     Shared2FCBBoxHead,
     SingleRoIExtractor,
@@ -48,6 +47,8 @@ from mmengine.runner import (
 )
 from mmengine.visualization import LocalVisBackend
 from torch.optim import SGD
+
+from mmdet_rankkd.models import MobileNetV2
 
 model = dict(
     type=FasterRCNN,
@@ -179,8 +180,6 @@ model = dict(
         ),
     ),
 )
-# MMDetection's MobileNetV2 also runs its last, unused 1280-channel layer.
-find_unused_parameters = True
 
 data_root = 'data/coco/'
 train_pipeline = [

@@ -118,7 +118,7 @@ def student_config(config: Config) -> Config:
 
 
 def without_stand_ins(value: object) -> object:
-    """Copy a part of a config, with the networks that ours stand for."""
+    """Copy a part of a config, with what is in ``STANDS_FOR`` replaced."""
     if isinstance(value, (list, tuple)):
         return type(value)(without_stand_ins(x) for x in value)
     if not isinstance(value, dict):

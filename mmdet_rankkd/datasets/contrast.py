@@ -1,6 +1,6 @@
 """A data set whose samples know images of other classes."""
 
-from typing import Any, List, Union
+from typing import List, Union
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class ContrastDataset:
     ) -> None:
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
-        self.dataset: Any = dataset
+        self.dataset: BaseDataset = dataset
         self.negatives = negatives
         self.full_init()
 
@@ -79,7 +79,7 @@ class ContrastDataset:
         drawn = drawn + (drawn >= begin) * (end - begin)
         return np.concatenate([[idx], self.order[drawn]]).astype(np.int32)
 
-    def __getitem__(self, idx: int) -> Any:
+    def __getitem__(self, idx: int) -> dict:
         data = self.dataset[idx]
         index = torch.from_numpy(self.contrast_index(idx % len(self)))
         data['data_samples'].set_field(index, 'contrast_index')

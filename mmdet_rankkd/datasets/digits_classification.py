@@ -1,6 +1,6 @@
 """80 classes of coloured handwritten digits, cut from detection images."""
 
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -33,7 +33,10 @@ class DigitsClassification(BaseDataset):
     METAINFO = dict(classes=CLASSES)
 
     def __init__(
-        self, split: str = 'train', count: Any = None, **kwargs: Any
+        self,
+        split: str = 'train',
+        count: Optional[int] = None,
+        **kwargs: Any,
     ) -> None:
         if split not in COUNTS:
             raise ValueError(f"split must be 'train' or 'val', got {split!r}")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 from mmengine.dataset import BaseDataset
 
@@ -36,7 +36,7 @@ class ImageNet(BaseDataset):
     def __init__(
         self,
         data_root: str,
-        data_prefix: Any = None,
+        data_prefix: Optional[dict] = None,
         ann_file: str = '',
         **kwargs: Any,
     ) -> None:

@@ -12,8 +12,8 @@ import torch
 from mmcv.transforms import BaseTransform, Compose
 from PIL import Image, ImageEnhance, ImageOps
 
-from mmdet_rankkd.models.classifier import ClsDataSample
 from mmdet_rankkd.registry import TRANSFORMS
+from mmdet_rankkd.structures import ClsDataSample
 
 Color = Sequence[float]
 

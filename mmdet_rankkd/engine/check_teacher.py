@@ -1,7 +1,7 @@
 """Is this teacher what its config says, and is it any good on this data?"""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Dict
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -14,10 +14,11 @@ from mmdet_rankkd.distillers.teacher import (
     teacher_from,
 )
 from mmdet_rankkd.logits import ClassMap
-from mmdet_rankkd.utils.launch import build_runner
+
+from .launch import build_runner
 
 
-def check_teacher(cfg: Config) -> Dict[str, Any]:
+def check_teacher(cfg: Config) -> Dict[str, object]:
     """Build the teacher of a distillation config and evaluate it once.
 
     The test set, its pipeline and its evaluator are those of the config;
@@ -51,7 +52,7 @@ def check_teacher(cfg: Config) -> Dict[str, Any]:
         checkpoint['state_dict'],
         f'teacher checkpoint {teacher.checkpoint!r}',
     )
-    facts: Dict[str, Any] = dict(
+    facts: Dict[str, object] = dict(
         teacher=type(model).__name__,
         parameters=sum(p.numel() for p in model.parameters()),
         weights=f'all {len(model.state_dict())} found',

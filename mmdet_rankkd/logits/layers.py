@@ -6,8 +6,8 @@ from typing import Any, Iterator, List, Optional, Sequence
 import torch
 from torch import Tensor
 
-from mmdet_rankkd.models.base import Features
 from mmdet_rankkd.registry import MODELS
+from mmdet_rankkd.structures import Features
 
 
 @MODELS.register_module()

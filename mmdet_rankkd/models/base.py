@@ -1,26 +1,14 @@
 """What every network of this package has in common."""
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdet_rankkd.structures import Features
 
-class Features(NamedTuple):
-    """The layers of a network that distillation methods refer to.
-
-    Attributes:
-        stages (list[Tensor]): Outputs of the stem and of the stages, after
-            their activation, shallow first. Shape (B, C, H, W), or (B, L, C)
-            for transformers without a grid.
-        preacts (list[Tensor]): The same before their last activation. Where
-            a stage ends without one, its output.
-        pooled (Tensor, optional): What the classification head sees, (B, D).
-    """
-
-    stages: List[Tensor]
-    preacts: List[Tensor]
-    pooled: Optional[Tensor]
+#: As everywhere in MMEngine.
+InitCfg = Union[dict, List[dict], None]
 
 
 class Network(BaseModule):
@@ -38,11 +26,11 @@ class Network(BaseModule):
         """All layers of one pass over images of shape (B, 3, H, W)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tuple[Any, ...]:
+    def forward(self, x: Tensor) -> Tuple[Optional[Tensor], ...]:
         """A tuple of the pooled vector, as heads expect it."""
         return (self.features(x).pooled,)
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """Batch norms before the last ReLU of each stage, without the stem.
 
         Empty where there are none.

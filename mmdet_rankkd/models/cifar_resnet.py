@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, conv, init_fan_out, pool
+from .base import Features, InitCfg, Network, conv, init_fan_out, pool
 
 
 class BasicBlock(nn.Module):
@@ -89,7 +89,7 @@ class CifarResNet(Network):
         self,
         arch: Union[str, Tuple],
         stem_stride: int = 1,
-        init_cfg: Any = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         if isinstance(arch, str) and arch not in ARCHITECTURES:
@@ -125,7 +125,7 @@ class CifarResNet(Network):
         stages = [F.relu(p) for p in preacts]
         return Features(stages, preacts, pool(stages[-1]))
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """The last norm of each stage's last block."""
         blocks: List[Any] = [getattr(self, name)[-1] for name in self.layers]
         return [getattr(b, 'bn3', None) or b.bn2 for b in blocks]

@@ -1,6 +1,6 @@
 """ShuffleNets for images of 32 x 32 pixels."""
 
-from typing import Any, List, Tuple
+from typing import List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, conv, pool
+from .base import Features, InitCfg, Network, conv, pool
 
 
 class ShuffleBlockV1(nn.Module):
@@ -47,7 +47,7 @@ class CifarShuffleNetV1(Network):
 
     out_channels = 960
 
-    def __init__(self, init_cfg: Any = None) -> None:
+    def __init__(self, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         self.conv1 = conv(3, 24, 1)
         self.bn1 = nn.BatchNorm2d(24)
@@ -132,7 +132,7 @@ class CifarShuffleNetV2(Network):
 
     out_channels = 1024
 
-    def __init__(self, init_cfg: Any = None) -> None:
+    def __init__(self, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         self.conv1 = conv(3, 24, 1)
         self.bn1 = nn.BatchNorm2d(24)

@@ -1,13 +1,13 @@
 """VGG nets for images of 32 x 32 pixels."""
 
-from typing import Any, List
+from typing import List
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, init_fan_out, pool
+from .base import Features, InitCfg, Network, init_fan_out, pool
 
 DEPTHS = {'vgg8': 1, 'vgg13': 2}
 
@@ -26,7 +26,7 @@ class CifarVGG(Network):
 
     out_channels = 512
 
-    def __init__(self, arch: str, init_cfg: Any = None) -> None:
+    def __init__(self, arch: str, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         if arch not in DEPTHS:
             raise ValueError(
@@ -53,6 +53,6 @@ class CifarVGG(Network):
             x = F.max_pool2d(stages[-1], 2) if i < 3 else stages[-1]
         return Features(stages, preacts, pool(x))
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """The last norm of each stage but the first."""
         return [getattr(self, f'block{i}')[-1] for i in range(1, 5)]

@@ -1,37 +1,13 @@
 """A plain image classifier for MMEngine's Runner."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModel, BaseModule
-from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-
-
-class ClsDataSample(BaseDataElement):
-    """Label and prediction of an image.
-
-    Names are those of ``mmpretrain.structures.DataSample``, so that its heads
-    can fill it: ``gt_label`` (long, shape (1,)), ``pred_score`` (C,) and
-    ``pred_label`` (1,).
-    """
-
-    def set_gt_label(self, label: int) -> 'ClsDataSample':
-        """Set the true class."""
-        self.set_field(torch.tensor([label]), 'gt_label')
-        return self
-
-    def set_pred_score(self, score: Tensor) -> 'ClsDataSample':
-        """Set the score of each class."""
-        self.set_field(score, 'pred_score')
-        return self
-
-    def set_pred_label(self, label: Union[int, Tensor]) -> 'ClsDataSample':
-        """Set the predicted class."""
-        self.set_field(torch.as_tensor(label).view(1), 'pred_label')
-        return self
+from mmdet_rankkd.structures import ClsDataSample
 
 
 @MODELS.register_module()
@@ -67,7 +43,7 @@ class LinearHead(BaseModule):
         return self.fc(x.mean((2, 3)) if x.dim() == 4 else x)
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: Sequence[Any]
+        self, feats: Sequence[Tensor], data_samples: Sequence[ClsDataSample]
     ) -> Dict[str, Tensor]:
         """``loss_cls``, and ``acc``: the top-1 accuracy in percent."""
         labels = torch.cat([s.gt_label for s in data_samples])
@@ -83,8 +59,8 @@ class LinearHead(BaseModule):
     def predict(
         self,
         feats: Sequence[Tensor],
-        data_samples: Optional[Sequence[Any]] = None,
-    ) -> List[Any]:
+        data_samples: Optional[Sequence[ClsDataSample]] = None,
+    ) -> List[ClsDataSample]:
         """Samples with ``pred_score`` and ``pred_label``."""
         scores = self.scores(feats)
         if data_samples is None:
@@ -124,7 +100,7 @@ class DistilledHead(LinearHead):
         return (self.fc(cls) + self.fc_dist(dist)) / 2
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: Sequence[Any]
+        self, feats: Sequence[Tensor], data_samples: Sequence[ClsDataSample]
     ) -> Dict[str, Tensor]:
         """Losses of the class token; the other layer runs for the hook.
 

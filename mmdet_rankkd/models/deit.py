@@ -1,13 +1,13 @@
 """DeiT."""
 
-from typing import Any, Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network
+from .base import Features, InitCfg, Network
 from .transformer import (
     Attention,
     Block,
@@ -56,7 +56,7 @@ class DeiT(Network):
         patch_size: int = 16,
         drop_path: float = 0.1,
         distilled: bool = False,
-        init_cfg: Any = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.out_channels = width
@@ -94,7 +94,7 @@ class DeiT(Network):
         first, last = self.tokens(x)
         return Features([first, last], [first, last], last[:, 0])
 
-    def forward(self, x: Tensor) -> Tuple[Any, ...]:
+    def forward(self, x: Tensor) -> Tuple[Optional[Tensor], ...]:
         """The class token, and the distillation token where there is one."""
         last = self.features(x).stages[-1]
         return (last[:, 0],) + (

@@ -1,13 +1,11 @@
 """MobileNetV2 for 32 x 32 pixels, and MobileNetV1 for ImageNet."""
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, conv, init_fan_out, pool
+from .base import Features, InitCfg, Network, conv, init_fan_out, pool
 
 
 class InvertedResidual(nn.Module):
@@ -56,7 +54,7 @@ class CifarMobileNetV2(Network):
         (6, 320, 1, 1),
     )
 
-    def __init__(self, width: float = 0.5, init_cfg: Any = None) -> None:
+    def __init__(self, width: float = 0.5, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         channels = int(32 * width)
         self.conv1 = nn.Sequential(
@@ -133,7 +131,7 @@ class MobileNetV1(Network):
         (1024, 1),
     )
 
-    def __init__(self, init_cfg: Any = None) -> None:
+    def __init__(self, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         channels = 32
         self.model = nn.ModuleList(

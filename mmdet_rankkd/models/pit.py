@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network
+from .base import Features, InitCfg, Network
 from .transformer import (
     Attention,
     Block,
@@ -69,7 +69,7 @@ class PiT(Network):
         heads: Sequence[int] = (2, 4, 8),
         image_size: int = 224,
         drop_path: float = 0.1,
-        init_cfg: Any = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.patch_embed = ConvEmbed(width, 16, 8)

@@ -1,6 +1,6 @@
 """PVT, with a class token."""
 
-from typing import Any, Sequence
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network
+from .base import Features, InitCfg, Network
 from .transformer import (
     Block,
     drop_rates,
@@ -78,7 +78,7 @@ class PVT(Network):
         reductions: Sequence[int] = (8, 4, 2, 1),
         image_size: int = 224,
         drop_path: float = 0.1,
-        init_cfg: Any = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.count = len(widths)

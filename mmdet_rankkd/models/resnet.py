@@ -4,11 +4,11 @@ from typing import Any, List
 
 import torch.nn.functional as F
 from mmdet.models.backbones import ResNet as MMDetResNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, init_fan_out, pool
+from .base import Features, InitCfg, Network, init_fan_out, pool
 
 
 @MODELS.register_module()
@@ -22,7 +22,7 @@ class ResNet(Network):
         init_cfg (dict, optional): As everywhere in MMEngine.
     """
 
-    def __init__(self, depth: int, init_cfg: Any = None) -> None:
+    def __init__(self, depth: int, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         inner = MMDetResNet(depth, norm_eval=False, zero_init_residual=False)
         self.layers = inner.res_layers
@@ -46,7 +46,7 @@ class ResNet(Network):
             preacts.append(pre)
         return Features(stages, preacts, pool(x))
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """The last norm of each stage's last block."""
         blocks: List[Any] = [getattr(self, name)[-1] for name in self.layers]
         return [b.norm3 if hasattr(b, 'conv3') else b.norm2 for b in blocks]

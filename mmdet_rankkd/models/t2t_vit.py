@@ -1,7 +1,6 @@
 """T2T-ViT."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network
+from .base import Features, InitCfg, Network
 from .transformer import (
     Attention,
     Block,
@@ -120,7 +119,7 @@ class T2TViT(Network):
         image_size: int = 224,
         token_width: int = 64,
         drop_path: float = 0.1,
-        init_cfg: Any = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         if image_size % 16:

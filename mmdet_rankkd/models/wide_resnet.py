@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
 
-from .base import Features, Network, conv, init_fan_out, pool
+from .base import Features, InitCfg, Network, conv, init_fan_out, pool
 
 
 class WideBlock(nn.Module):
@@ -58,7 +58,9 @@ class WideResNet(Network):
         ValueError: If the depth is not of that form.
     """
 
-    def __init__(self, depth: int, width: int, init_cfg: Any = None) -> None:
+    def __init__(
+        self, depth: int, width: int, init_cfg: InitCfg = None
+    ) -> None:
         super().__init__(init_cfg)
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f'depth must be 6 n + 4, got {depth}')
@@ -90,7 +92,7 @@ class WideResNet(Network):
         preacts.append(self.bn1(x))
         return Features(stages, preacts, pool(F.relu(preacts[-1])))
 
-    def last_norms(self) -> List[Any]:
+    def last_norms(self) -> List[nn.BatchNorm2d]:
         """The norm that follows each stage."""
         following: List[Any] = [
             stage.layer[0].bn1 for stage in (self.block2, self.block3)

@@ -12,7 +12,10 @@ def register_all_modules(init_default_scope: bool = True) -> None:
 
     import mmdet_rankkd.datasets
     import mmdet_rankkd.distillers
+    import mmdet_rankkd.engine.hooks
+    import mmdet_rankkd.evaluation
     import mmdet_rankkd.logits
-    import mmdet_rankkd.losses  # noqa: F401
+    import mmdet_rankkd.losses
+    import mmdet_rankkd.models  # noqa: F401
 
     mmdet.utils.register_all_modules(init_default_scope=init_default_scope)

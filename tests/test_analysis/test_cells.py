@@ -18,7 +18,7 @@ from mmdet_rankkd.analysis.cells import (
 from mmdet_rankkd.analysis.sweep import SWEEPS, plan, read_sweep
 from mmdet_rankkd.distillers import DistillClassifier
 
-from ..conftest import build
+from ..helpers import build
 
 # All trainings of Tables 1 to 4 and 6 to 13, and every method of every pair.
 TABLES = sorted(p.stem for p in SWEEPS.glob('*.py'))

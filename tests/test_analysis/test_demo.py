@@ -9,7 +9,7 @@ from mmdet_rankkd.analysis import demo
 from mmdet_rankkd.analysis.scalars import read_scalars, train_curve, val_curve
 from mmdet_rankkd.datasets import digits
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def test_scalars(tmp_path):

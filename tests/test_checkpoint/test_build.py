@@ -8,7 +8,7 @@ from mmdet_rankkd.checkpoint.build import (
     read_config_text,
 )
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def test_configs_by_package_path_and_dict():

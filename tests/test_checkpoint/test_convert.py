@@ -1,4 +1,4 @@
-"""Checkpoints of other projects, made of our networks by their names."""
+"""Checkpoints of other projects, made of this package's networks."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmdet_rankkd.checkpoint.build import build_model
 from mmdet_rankkd.checkpoint.convert import convert_checkpoint
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def network(name):
@@ -19,8 +19,8 @@ def network(name):
     return path, build_model(Config.fromfile(path))
 
 
-def theirs(model, classifier, *renames):
-    """Our weights under the names of another project."""
+def renamed(model, classifier, *renames):
+    """Weights of a network under the names of another project."""
     result = {}
     for key, value in model.state_dict().items():
         key = key.replace('head.fc.', f'{classifier}.')
@@ -41,8 +41,8 @@ def check(path, config, model, tmp_path, source):
     while not torch.is_tensor(next(iter(weights.values()))):
         weights = next(v for v in weights.values() if isinstance(v, dict))
     total = sum(v.double().sum() for v in weights.values())
-    ours = sum(v.double().sum() for v in loaded['state_dict'].values())
-    assert ours == pytest.approx(total.item())
+    found = sum(v.double().sum() for v in loaded['state_dict'].values())
+    assert found == pytest.approx(total.item())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_mdistiller(name, classifier, tmp_path):
     renames = []
     if 'resnet50' in name:
         renames = [(r'\.downsample\.', '.shortcut.')]
-    weights = theirs(model, classifier, *renames)
+    weights = renamed(model, classifier, *renames)
     file = tmp_path / 'ckpt_epoch_240.pth'
     torch.save(
         dict(
@@ -81,7 +81,7 @@ def test_mdistiller(name, classifier, tmp_path):
 def test_torchvision(tmp_path):
     """A bare state dict; and one written by DataParallel."""
     config, model = network('imagenet/resnet18_imagenet')
-    weights = theirs(model, 'fc')
+    weights = renamed(model, 'fc')
     assert 'layer2.0.downsample.1.running_var' in weights
     torch.save(weights, tmp_path / 'resnet18.pth')
     check(tmp_path / 'resnet18.pth', config, model, tmp_path, 'mdistiller')
@@ -95,7 +95,7 @@ def test_torchvision(tmp_path):
 
 def test_pycls(tmp_path):
     config, model = network('cifar100/resnet56_cifar100')
-    weights = theirs(
+    weights = renamed(
         model,
         'head.fc',
         (r'^conv1\.', 'stem.conv.'),
@@ -125,7 +125,7 @@ def test_pycls(tmp_path):
 )
 def test_timm(name, key, tmp_path):
     config, model = network(f'cifar100/{name}_cifar100-224')
-    weights = theirs(
+    weights = renamed(
         model,
         'head',
         (r'^head\.fc_dist\.', 'head_dist.'),
@@ -153,7 +153,7 @@ def test_mmpretrain(tmp_path):
         weights[key] = value
     torch.save(dict(state_dict=weights, meta={}), tmp_path / 'deit.pth')
     check(tmp_path / 'deit.pth', config, model, tmp_path, 'mmpretrain')
-    # Its ResNets for CIFAR have our names already.
+    # Its ResNets for CIFAR have this package's names already.
     config, model = network('cifar100/resnet50_cifar100')
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'r50.pth')
     (tmp_path / 'out.pth').unlink()
@@ -163,7 +163,7 @@ def test_mmpretrain(tmp_path):
 @pytest.fixture
 def resnet(tmp_path):
     config, model = network('cifar100/resnet8x4_cifar100')
-    return config, theirs(model, 'fc'), tmp_path / 'file.pth'
+    return config, renamed(model, 'fc'), tmp_path / 'file.pth'
 
 
 def test_a_failing_write_leaves_nothing(resnet, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from mmdet_rankkd.checkpoint.write import new_file, refuse_to_overwrite
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def test_new_files(tmp_path):

@@ -13,7 +13,7 @@ from mmdet_rankkd.datasets import CIFAR100, DigitsClassification, ImageNet
 from mmdet_rankkd.datasets.cifar100 import ARCHIVE, FOLDER, ArrayUnpickler
 from mmdet_rankkd.datasets.digits_classification import cut
 
-from ..conftest import write_cifar
+from ..helpers import write_cifar
 
 
 def test_cifar_from_the_folder(cifar):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 
-from ..conftest import build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch
 
 KD = dict(type='mmdet_rankkd.KLDivLoss')
 RANK = dict(type='mmdet_rankkd.KendallRankLoss')

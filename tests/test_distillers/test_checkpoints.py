@@ -16,7 +16,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import LogitLoss
 from mmdet_rankkd.registry import MODELS
 
-from ..conftest import ROOT, build, make_runner, raw_batch
+from ..helpers import ROOT, build, make_runner, raw_batch
 
 
 @pytest.fixture(scope='module')

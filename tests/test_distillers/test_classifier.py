@@ -14,7 +14,7 @@ from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
 from mmdet_rankkd.models import CifarResNet
 
-from ..conftest import ROOT, build, make_runner, save_teacher, small_cls
+from ..helpers import ROOT, build, make_runner, save_teacher, small_cls
 
 NETWORKS = ROOT / 'configs/cifar100'
 

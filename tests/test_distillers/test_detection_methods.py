@@ -8,7 +8,7 @@ from mmdet_rankkd.analysis import demo
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.datasets import make_digits
 
-from ..conftest import build, make_runner, raw_batch, save_teacher
+from ..helpers import build, make_runner, raw_batch, save_teacher
 
 DENSE = [d for d in demo.DETECTORS if d != 'faster-rcnn']
 FEATURES = ['ctkd', 'fitnet', 'fgfi', 'reviewkd']

@@ -5,7 +5,7 @@ import torch
 
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, kl_div_loss
 
-from ..conftest import build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch
 
 
 @pytest.fixture

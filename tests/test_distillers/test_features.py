@@ -11,7 +11,7 @@ from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import fitnet_loss
 
-from ..conftest import (
+from ..helpers import (
     ROOT,
     build,
     make_runner,

@@ -9,7 +9,7 @@ import torch
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 
-from ..conftest import build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch
 
 
 def losses(*names, **settings):

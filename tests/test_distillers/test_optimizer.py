@@ -7,7 +7,7 @@ from torch import nn
 
 from mmdet_rankkd.registry import MODELS
 
-from ..conftest import build
+from ..helpers import build
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmdet_rankkd.analysis.cells import cell_text, read_cells
 
-from ..conftest import make_runner, save_teacher, small_cls
+from ..helpers import make_runner, save_teacher, small_cls
 
 SETS = ('cifar100', 'cifar100_vit', 'imagenet')
 PAIRS = [(name, pair) for name in SETS for pair in read_cells(name)['pairs']]

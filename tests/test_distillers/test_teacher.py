@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmdet_rankkd.distillers import Teacher
 from mmdet_rankkd.distillers.teacher import compare_classes
 
-from ..conftest import CLASSES, build, make_runner, raw_batch, save_teacher
+from ..helpers import CLASSES, build, make_runner, raw_batch, save_teacher
 from .test_detector import loss_pass
 
 

@@ -8,7 +8,7 @@ from mmengine.registry import METRICS
 
 from mmdet_rankkd.engine.check_teacher import check_teacher
 
-from ..conftest import make_runner
+from ..helpers import make_runner
 
 OWN = dict(
     type='mmdet.DetDataPreprocessor',

@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmdet_rankkd.logits import ClassMap, DenseLogits, RoILogits, shared
 from mmdet_rankkd.logits.dense import confidence
 
-from ..conftest import ROOT, build, raw_batch
+from ..helpers import ROOT, build, raw_batch
 
 HEADS = ('retinanet', 'fcos', 'atss', 'gfl', 'rtmdet')
 MODELS = ROOT / 'configs/_base_/models'

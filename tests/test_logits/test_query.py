@@ -10,7 +10,7 @@ from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.logits import DenseLogits, QueryLogits, query
 from mmdet_rankkd.logits.query import decode
 
-from ..conftest import build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch
 
 SMALL = {
     'model.backbone.depth': 18,

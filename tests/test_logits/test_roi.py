@@ -9,7 +9,7 @@ from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.logits import RoILogits
 from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 
-from ..conftest import build, make_runner, raw_batch, save_teacher
+from ..helpers import build, make_runner, raw_batch, save_teacher
 
 
 @pytest.fixture(scope='module')

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmdet_rankkd.analysis.cells import cell_text
 from mmdet_rankkd.datasets import ContrastDataset
 from mmdet_rankkd.losses import CRDLoss, crd_side
-from mmdet_rankkd.models.base import Features
+from mmdet_rankkd.structures import Features
 
-from ..conftest import ROOT, make_runner, save_teacher, small_cls
+from ..helpers import ROOT, make_runner, save_teacher, small_cls
 
 
 def loop_side(scores, count):

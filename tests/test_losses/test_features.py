@@ -22,7 +22,7 @@ from mmdet_rankkd.losses import (
 from mmdet_rankkd.losses.fitnet import regressor
 from mmdet_rankkd.losses.ofd import margin_of
 from mmdet_rankkd.losses.review_kd import ABF
-from mmdet_rankkd.models import Features
+from mmdet_rankkd.structures import Features
 
 
 def maps(*shape, seed=0):

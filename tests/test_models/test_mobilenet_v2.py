@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 
 from mmdet_rankkd.models import MobileNetV2
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 DIGITS = 'configs/digits/faster-rcnn_mobilenet-v2-half_fpn_digits.py'
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmdet_rankkd.checkpoint.build import load_config
 from mmdet_rankkd.checkpoint.export import export_student
 
-from ..conftest import COCO_SAMPLE, ROOT, build
+from ..helpers import COCO_SAMPLE, ROOT, build
 
 SCRIPTS = Path(mmdet.__file__).parent / '.mim/tools'
 NAME = 'rankkd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_1x_coco.py'

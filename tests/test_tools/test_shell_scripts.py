@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOLS = ROOT / 'tools'
 

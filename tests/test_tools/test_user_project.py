@@ -8,7 +8,7 @@ import pytest
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 
-from ..conftest import ROOT, USER_DISTILL
+from ..helpers import ROOT, USER_DISTILL
 
 TOOLS = ROOT / 'tools'
 

@@ -240,7 +240,7 @@ def as_distiller(model: nn.Module) -> Optional[BaseDistiller]:
     return model if isinstance(model, BaseDistiller) else None
 
 
-def student_of(model: nn.Module) -> Any:
+def student_of(model: nn.Module) -> nn.Module:
     """The student inside a distiller, or the model, if it trains alone."""
     distiller = as_distiller(model)
     return model if distiller is None else distiller.student

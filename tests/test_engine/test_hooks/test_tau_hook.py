@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from mmdet_rankkd.engine.hooks import TauHook
 from mmdet_rankkd.losses import kendall_tau
 
-from ...conftest import build, make_runner, raw_batch, save_teacher
+from ...helpers import build, make_runner, raw_batch, save_teacher
 
 
 @pytest.mark.parametrize('first', ['Resize', 'LoadAnnotations'])
