@@ -1,6 +1,6 @@
 """FGFI: fine-grained feature imitation."""
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,11 @@ def fgfi_loss(
         Tensor: A scalar, at least 0, in float32 for half-precision input;
         zero, attached to the graph, where no place is on.
     """
-    total: Any = 0.0
-    count: Any = 0
+    total: Union[float, Tensor] = 0.0
     for s, t, mask in zip(student, teacher, masks):
         s, t = in_float(s, t.detach())
         total = total + ((t - s).square().sum(1) * mask).sum()
-        count = count + mask.sum()
+    count = torch.stack([mask.sum() for mask in masks]).sum()
     return total / (2 * count.clamp(min=1))
 
 
@@ -97,9 +96,9 @@ class FGFILoss(FeatureLoss):
                     f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
                     f'student and {tuple(t.shape[2:])} of the teacher'
                 )
-            conv: Any = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
+            conv = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
             nn.init.trunc_normal_(conv.weight, std=1e-4)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.get_parameter('bias'))
             self.adapters.append(nn.Sequential(conv, nn.ReLU()))
 
     def forward(

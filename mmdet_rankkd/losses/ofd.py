@@ -13,7 +13,7 @@ from .base import without_autocast
 from .feature import FeatureLoss, check_maps, in_float
 
 
-def margin_of(norm: Any) -> Tensor:
+def margin_of(norm: nn.BatchNorm2d) -> Tensor:
     r"""Expected negative response of each channel behind a batch norm.
 
     For a response :math:`\mathcal N(m, s^2)`, with m the norm's bias and s

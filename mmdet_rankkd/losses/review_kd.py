@@ -55,16 +55,12 @@ class ABF(nn.Module):
 
     def __init__(self, inputs: int, mid: int, outputs: int, fuse: bool):
         super().__init__()
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(inputs, mid, 1, bias=False), nn.BatchNorm2d(mid)
-        )
-        self.conv2 = nn.Sequential(
-            nn.Conv2d(mid, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        first = nn.Conv2d(inputs, mid, 1, bias=False)
+        last = nn.Conv2d(mid, outputs, 3, padding=1, bias=False)
+        self.conv1 = nn.Sequential(first, nn.BatchNorm2d(mid))
+        self.conv2 = nn.Sequential(last, nn.BatchNorm2d(outputs))
         self.gate = nn.Conv2d(2 * mid, 2, 1) if fuse else None
-        convs: Any = (self.conv1[0], self.conv2[0])
-        for conv in convs:
+        for conv in (first, last):
             nn.init.kaiming_uniform_(conv.weight, a=1)
 
     def forward(
