@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import warnings
 from functools import wraps
+from importlib import metadata
 from types import ModuleType
 from typing import Any, Dict, Tuple
 
@@ -20,6 +21,12 @@ TESTED: Dict[str, Tuple[str, str]] = {
     'mmengine': ('0.10.7', '0.10.13'),
     'mmcv': ('2.1.0', '2.3.7'),
     'mmdet': ('3.3.0', '3.5.2'),
+}
+#: Names under which the modules are installed, where they are others.
+DISTRIBUTIONS: Dict[str, Tuple[str, ...]] = {
+    'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
+    'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
 }
 #: Where NumPy's core is and was before version 2; files name one or the other.
 NUMPY_CORES = ('numpy.core', 'numpy._core')
@@ -39,20 +46,35 @@ def register_package() -> None:
     config_utils.MODULE2PACKAGE.setdefault('mmdet_rankkd', 'mmdet_rankkd')
 
 
+def version_of(module: str) -> str:
+    """Version of a module, if possible without the time to import it.
+
+    It is that of its distribution. A module of none, such as a checkout on
+    the path, is imported.
+
+    Raises:
+        ImportError: If it is not there.
+    """
+    for name in DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return importlib.import_module(module).__version__
+
+
 def warn_about_versions() -> None:
-    """Warn once of modules outside the tested versions; never stop."""
+    """Warn once of modules outside the tested versions; never stop.
+
+    Nothing is imported for it, so that a module which is there and cannot be
+    imported is found where it is used first.
+    """
     for name, (low, high) in TESTED.items():
         try:
-            version = importlib.import_module(name).__version__
-        except ImportError as error:
+            version = version_of(name)
+        except (ImportError, AssertionError) as error:
             warnings.warn(
                 f'mmdet_rankkd: {name} does not import ({error})', stacklevel=3
-            )
-            continue
-        except AssertionError as error:  # mmdet's own check of mmcv
-            warnings.warn(
-                f'mmdet_rankkd: {name} refuses to import: {error}',
-                stacklevel=3,
             )
             continue
         if (

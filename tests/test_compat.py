@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 import warnings
@@ -26,6 +27,21 @@ def test_other_versions_warn_and_do_not_stop(monkeypatch):
         compat.warn_about_versions()
     monkeypatch.setitem(compat.TESTED, 'no_such_module', ('1.0', '2.0'))
     with pytest.warns(UserWarning, match='no_such_module does not import'):
+        compat.warn_about_versions()
+
+
+@pytest.mark.parametrize('name', compat.TESTED)
+def test_versions_without_an_import(name):
+    assert compat.version_of(name) == importlib.import_module(name).__version__
+
+
+def test_version_of_a_checkout(tmp_path, monkeypatch):
+    """Of no distribution, so that it has to be imported."""
+    (tmp_path / 'a_checkout.py').write_text("__version__ = '7.8'")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert compat.version_of('a_checkout') == '7.8'
+    monkeypatch.setitem(compat.TESTED, 'a_checkout', ('1.0', '2.0'))
+    with pytest.warns(UserWarning, match='this is a_checkout 7.8'):
         compat.warn_about_versions()
 
 

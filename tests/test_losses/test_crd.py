@@ -247,8 +247,9 @@ def test_memories_of_the_images_of_all_processes(monkeypatch):
     monkeypatch.setattr(
         crd, 'all_gather', lambda x: [x, -x if x.dim() == 2 else x + 10]
     )
-    e = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
-    loss._remember(e, e, torch.arange(3))
+    s, t, contrast = batch()
+    e = loss.embed_student(s.detach())
+    call(loss, s, t, contrast)
     for index, sign in ((slice(0, 3), 1), (slice(10, 13), -1)):
         mixed = 0.5 * before[index] + 0.5 * sign * e
         expected = torch.nn.functional.normalize(mixed, dim=1)

@@ -36,21 +36,20 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
     Args:
         student (Tensor): Shape (B, C, H, W).
         teacher (Tensor): Shape (B, C', H', W'); detached.
-        power (float): Exponent.
+        power (float): Exponent of the absolute values.
 
     Returns:
         Tensor: A scalar, at least 0, in float32 for half-precision input.
     """
     student, teacher = in_float(student, teacher.detach())
-    student_size, teacher_size = student.shape[2:], teacher.shape[2:]
-    if student_size[0] > teacher_size[0]:
+    height, width = student.shape[2:]
+    teacher_height, teacher_width = teacher.shape[2:]
+    if height > teacher_height:
         student = F.adaptive_avg_pool2d(
-            student, (teacher_size[0], teacher_size[1])
+            student, (teacher_height, teacher_width)
         )
-    elif student_size[0] < teacher_size[0]:
-        teacher = F.adaptive_avg_pool2d(
-            teacher, (student_size[0], student_size[1])
-        )
+    elif height < teacher_height:
+        teacher = F.adaptive_avg_pool2d(teacher, (height, width))
     return F.mse_loss(attention(student, power), attention(teacher, power))
 
 
@@ -64,7 +63,7 @@ class ATLoss(FeatureLoss):
     Args:
         levels (Sequence[int], optional): Stages by index; all but the first
             by default.
-        power (float): Exponent.
+        power (float): Exponent of the absolute values in the maps.
         loss_weight (float): 1,000 in mdistiller.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`.

@@ -78,7 +78,7 @@ class CRDLoss(FeatureLoss):
     Args:
         num_data (int): N, images of the training set.
         width (int): Width of the embedding.
-        temperature (float): Positive.
+        temperature (float): Divisor of the products, positive.
         momentum (float): Part of the old memory in the new, in [0, 1).
         loss_weight (float): 0.8 in the reference.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
@@ -185,24 +185,22 @@ class CRDLoss(FeatureLoss):
 
     def _contrast(self, s: Tensor, t: Tensor, contrast: Tensor) -> Tensor:
         dtype = self.embed_student.linear.weight.dtype
-        student_codes = self.embed_student(s.to(dtype))
-        teacher_codes = self.embed_teacher(t.detach().to(dtype))
+        student = self.embed_student(s.to(dtype))
+        teacher = self.embed_teacher(t.detach().to(dtype))
         contrast = contrast.long()
         scores = [
             # All products at once: less memory than the rows of each image.
             (e @ memory.t()).gather(1, contrast).div(self.temperature).exp()
             for e, memory in (
-                (student_codes, self.teacher_memory.clone()),
-                (teacher_codes, self.student_memory.clone()),
+                (student, self.teacher_memory.clone()),
+                (teacher, self.student_memory.clone()),
             )
         ]
         if not self.norms.all():
             means = torch.stack([x.detach().mean() for x in scores])
             all_reduce(means, 'mean')
             self.norms.copy_(means * self.num_data)
-        self._remember(
-            student_codes.detach(), teacher_codes.detach(), contrast[:, 0]
-        )
+        self._remember(student.detach(), teacher.detach(), contrast[:, 0])
         sides = [
             crd_side(x / z, self.num_data) for x, z in zip(scores, self.norms)
         ]
@@ -210,16 +208,15 @@ class CRDLoss(FeatureLoss):
 
     @torch.no_grad()
     def _remember(
-        self, student_codes: Tensor, teacher_codes: Tensor, index: Tensor
+        self, student: Tensor, teacher: Tensor, index: Tensor
     ) -> None:
         if get_world_size() > 1:
-            student_codes, teacher_codes, index = (
-                torch.cat(all_gather(x))
-                for x in (student_codes, teacher_codes, index)
+            student, teacher, index = (
+                torch.cat(all_gather(x)) for x in (student, teacher, index)
             )
         for memory, new in (
-            (self.student_memory, student_codes),
-            (self.teacher_memory, teacher_codes),
+            (self.student_memory, student),
+            (self.teacher_memory, teacher),
         ):
             old = memory[index]
             mixed = self.momentum * old + (1 - self.momentum) * new

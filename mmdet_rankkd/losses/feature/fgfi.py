@@ -1,6 +1,6 @@
 """FGFI: fine-grained feature imitation."""
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +35,11 @@ def fgfi_loss(
         Tensor: A scalar, at least 0, in float32 for half-precision input;
         zero, attached to the graph, where no place is on.
     """
-    total: Any = 0.0
-    count: Any = 0
-    for student_maps, teacher_maps, mask in zip(student, teacher, masks):
-        student_maps, teacher_maps = in_float(
-            student_maps, teacher_maps.detach()
-        )
-        total = (
-            total
-            + ((teacher_maps - student_maps).square().sum(1) * mask).sum()
-        )
-        count = count + mask.sum()
+    total: Union[float, Tensor] = 0.0
+    for s, t, mask in zip(student, teacher, masks):
+        s, t = in_float(s, t.detach())
+        total = total + ((t - s).square().sum(1) * mask).sum()
+    count = torch.stack([mask.sum() for mask in masks]).sum()
     return total / (2 * count.clamp(min=1))
 
 
@@ -56,12 +50,12 @@ class FGFILoss(FeatureLoss):
     A place of a level is on if one of its anchors overlaps an object by more
     than ``mask_factor`` times the best overlap of that object with any
     anchor of the level. The published code has one level; that each level of
-    a pyramid has masks of its own, and all share N, is our reading.
+    a pyramid has masks of its own, and all share N, is a reading of it.
 
     Args:
         levels (Sequence[int]): Levels of the neck.
         mask_factor (float): In (0, 1).
-        loss_weight (float): lambda.
+        loss_weight (float): Factor on the loss, the paper's lambda.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`; the published code leaves the loss out of
             the first 400 iterations.
@@ -94,19 +88,19 @@ class FGFILoss(FeatureLoss):
         Raises:
             ValueError: If a level of the two has different sizes.
         """
-        student_maps = choose(student.stages, self.levels, 'the student')
-        teacher_maps = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(student_maps, 'student', 'FGFILoss')
-        check_maps(teacher_maps, 'teacher', 'FGFILoss')
-        for level, s, t in zip(self.levels, student_maps, teacher_maps):
+        levels = choose(student.stages, self.levels, 'the student')
+        targets = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(levels, 'student', 'FGFILoss')
+        check_maps(targets, 'teacher', 'FGFILoss')
+        for level, s, t in zip(self.levels, levels, targets):
             if s.shape[2:] != t.shape[2:]:
                 raise ValueError(
                     f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
                     f'student and {tuple(t.shape[2:])} of the teacher'
                 )
-            conv: Any = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
+            conv = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
             nn.init.trunc_normal_(conv.weight, std=1e-4)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.get_parameter('bias'))
             self.adapters.append(nn.Sequential(conv, nn.ReLU()))
 
     def distill(self, batch: DistillBatch) -> Tensor:
@@ -133,12 +127,12 @@ class FGFILoss(FeatureLoss):
         """
         if masks is None:
             raise ValueError('FGFILoss needs the masks of the levels')
-        student_maps = [
+        adapted = [
             adapt(student.stages[i])
             for i, adapt in zip(self.levels, self.adapters)
         ]
         return self.current_weight * fgfi_loss(
-            student_maps,
+            adapted,
             [teacher.stages[i] for i in self.levels],
             [masks[i] for i in self.levels],
         )

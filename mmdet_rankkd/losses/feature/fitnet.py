@@ -94,20 +94,17 @@ class FitNetLoss(FeatureLoss):
 
     def build(self, student: Features, teacher: Features) -> None:
         """One regressor a level."""
-        student_maps = choose(student.stages, self.levels, 'the student')
-        teacher_maps = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(student_maps, 'student', 'FitNetLoss')
-        check_maps(teacher_maps, 'teacher', 'FitNetLoss')
-        for s, t in zip(student_maps, teacher_maps):
+        hints = choose(student.stages, self.levels, 'the student')
+        targets = choose(teacher.stages, self.levels, 'the teacher')
+        check_maps(hints, 'student', 'FitNetLoss')
+        check_maps(targets, 'teacher', 'FitNetLoss')
+        for s, t in zip(hints, targets):
             self.regressors.append(regressor(s, t))
 
     def compare(self, student: Features, teacher: Features) -> Tensor:
         """See :func:`fitnet_loss`."""
         total = student.stages[0].new_zeros(())
         for level, adapt in zip(self.levels, self.regressors):
-            student_maps, teacher_maps = (
-                student.stages[level],
-                teacher.stages[level],
-            )
-            total = total + fitnet_loss(adapt(student_maps), teacher_maps)
+            s, t = student.stages[level], teacher.stages[level]
+            total = total + fitnet_loss(adapt(s), t)
         return total

@@ -14,7 +14,7 @@ from ..base import without_autocast
 from .base import FeatureLoss, check_maps, in_float
 
 
-def margin_of(norm: Any) -> Tensor:
+def margin_of(norm: nn.BatchNorm2d) -> Tensor:
     r"""Expected negative response of each channel behind a batch norm.
 
     For a response :math:`\mathcal N(m, s^2)`, with m the norm's bias and s
@@ -84,11 +84,11 @@ class OFDLoss(FeatureLoss):
 
     def build(self, student: Features, teacher: Features) -> None:
         """One connector, 1 x 1 and batch norm, a stage."""
-        student_maps, teacher_maps = student.preacts[1:], teacher.preacts[1:]
-        count = min(len(student_maps), len(teacher_maps))
-        check_maps(student_maps, 'student', 'OFDLoss')
-        check_maps(teacher_maps, 'teacher', 'OFDLoss')
-        for s, t in zip(student_maps[-count:], teacher_maps[-count:]):
+        stages, targets = student.preacts[1:], teacher.preacts[1:]
+        count = min(len(stages), len(targets))
+        check_maps(stages, 'student', 'OFDLoss')
+        check_maps(targets, 'teacher', 'OFDLoss')
+        for s, t in zip(stages[-count:], targets[-count:]):
             conv = nn.Conv2d(s.shape[1], t.shape[1], 1, bias=False)
             nn.init.normal_(conv.weight, 0, (2 / t.shape[1]) ** 0.5)
             norm = nn.BatchNorm2d(t.shape[1])

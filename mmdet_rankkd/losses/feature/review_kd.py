@@ -56,16 +56,12 @@ class ABF(nn.Module):
 
     def __init__(self, inputs: int, mid: int, outputs: int, fuse: bool):
         super().__init__()
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(inputs, mid, 1, bias=False), nn.BatchNorm2d(mid)
-        )
-        self.conv2 = nn.Sequential(
-            nn.Conv2d(mid, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        first = nn.Conv2d(inputs, mid, 1, bias=False)
+        last = nn.Conv2d(mid, outputs, 3, padding=1, bias=False)
+        self.conv1 = nn.Sequential(first, nn.BatchNorm2d(mid))
+        self.conv2 = nn.Sequential(last, nn.BatchNorm2d(outputs))
         self.gate = nn.Conv2d(2 * mid, 2, 1) if fuse else None
-        convs: Any = (self.conv1[0], self.conv2[0])
-        for conv in convs:
+        for conv in (first, last):
             nn.init.kaiming_uniform_(conv.weight, a=1)
 
     def forward(
@@ -123,35 +119,33 @@ class ReviewKDLoss(FeatureLoss):
         self, student: Features, teacher: Features
     ) -> Tuple[List[Tensor], List[Tensor]]:
         """The maps that count, deep first."""
-        student_maps = list(
+        levels = list(
             student.preacts if self.student_preacts else student.stages
         )
-        teacher_maps = list(teacher.preacts[self.first :])
+        targets = list(teacher.preacts[self.first :])
         if self.pooled:
-            student_maps.append(
-                pooled(student, 'student', 'ReviewKDLoss')[:, :, None, None]
-            )
-            teacher_maps.append(
-                pooled(teacher, 'teacher', 'ReviewKDLoss')[:, :, None, None]
-            )
-        count = min(len(student_maps), len(teacher_maps))
-        return student_maps[: -count - 1 : -1], teacher_maps[: -count - 1 : -1]
+            vectors = pooled(student, 'student', 'ReviewKDLoss')
+            levels.append(vectors[:, :, None, None])
+            vectors = pooled(teacher, 'teacher', 'ReviewKDLoss')
+            targets.append(vectors[:, :, None, None])
+        count = min(len(levels), len(targets))
+        return levels[: -count - 1 : -1], targets[: -count - 1 : -1]
 
     def build(self, student: Features, teacher: Features) -> None:
         """One fusion a level."""
-        student_maps, teacher_maps = self.levels(student, teacher)
-        check_maps(student_maps, 'student', 'ReviewKDLoss')
-        check_maps(teacher_maps, 'teacher', 'ReviewKDLoss')
-        mid = min(self.max_mid, student_maps[0].shape[1])
-        for i, (s, t) in enumerate(zip(student_maps, teacher_maps)):
+        levels, targets = self.levels(student, teacher)
+        check_maps(levels, 'student', 'ReviewKDLoss')
+        check_maps(targets, 'teacher', 'ReviewKDLoss')
+        mid = min(self.max_mid, levels[0].shape[1])
+        for i, (s, t) in enumerate(zip(levels, targets)):
             self.fusions.append(ABF(s.shape[1], mid, t.shape[1], i > 0))
 
     def compare(self, student: Features, teacher: Features) -> Tensor:
         """The sum of :func:`hcl_loss` over the levels."""
-        student_maps, teacher_maps = self.levels(student, teacher)
-        total = student_maps[0].new_zeros(())
+        levels, targets = self.levels(student, teacher)
+        total = levels[0].new_zeros(())
         deeper: Optional[Tensor] = None
-        for s, t, fusion in zip(student_maps, teacher_maps, self.fusions):
+        for s, t, fusion in zip(levels, targets, self.fusions):
             out, deeper = fusion(s, deeper, t.shape[2:])
             total = total + hcl_loss(out, t)
         return total

@@ -1,7 +1,7 @@
 """Curriculum temperature for knowledge distillation."""
 
 import math
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +12,6 @@ from mmdet_rankkd.registry import MODELS
 from ..base import without_autocast
 from .base import LogitLoss, prepare_pair, reduce_rows
 from .kl_div import kl_rows
-
-
-class _ScaleGradient(torch.autograd.Function):
-    """Identity whose gradient is multiplied by a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Any, ...]:
-        return ctx.factor * grad, None
 
 
 def reversal(step: int, length: int) -> float:
@@ -85,8 +72,10 @@ def ctkd_loss(
     student, teacher = prepare_pair(student, teacher)
     if standardized:
         student, teacher = standardize_pair(student, teacher, min_std)
-    scaled = _ScaleGradient.apply(theta.to(student.dtype), factor)
-    temperature = t_start + t_range * scaled.sigmoid()
+    theta = theta.to(student.dtype)
+    # The same number, with its gradient multiplied by the factor.
+    theta = theta.detach() + factor * (theta - theta.detach())
+    temperature = t_start + t_range * theta.sigmoid()
     rows = kl_rows(student, teacher, temperature)
     return reduce_rows(rows, weight, avg_factor, reduction)
 
@@ -162,15 +151,15 @@ class CTKDLoss(LogitLoss):
         self.min_std = min_std
         self.reversal = reversal(0, length)
         self.theta = nn.Parameter(torch.tensor(float(init)))
-        self.perceptron: Any = None
+        self.perceptron: Optional[nn.Sequential] = None
         if num_classes is not None:
-            self.perceptron = nn.Sequential(
+            first, last = (
                 nn.Linear(2 * num_classes, hidden),
-                nn.ReLU(),
                 nn.Linear(hidden, 1),
             )
-            nn.init.zeros_(self.perceptron[-1].weight)
-            nn.init.zeros_(self.perceptron[-1].bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.perceptron = nn.Sequential(first, nn.ReLU(), last)
 
     def set_progress(self, epoch: int, iteration: int) -> None:
         """Reverse the temperature's gradient further as training goes on."""

@@ -1,6 +1,6 @@
 """Decoupled knowledge distillation."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -134,18 +134,24 @@ class DKDLoss(LogitLoss):
         super().__init__(**kwargs)
         _check(alpha, beta, temperature)
         check_min_std(min_std)
-        self.settings: Dict[str, Any] = dict(
-            alpha=alpha,
-            beta=beta,
-            temperature=temperature,
-            standardized=standardized,
-            min_std=min_std,
-        )
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.standardized = standardized
+        self.min_std = min_std
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
     ) -> Tensor:
         """See :func:`dkd_loss`."""
         return dkd_loss(
-            student, teacher, labels, reduction='none', **self.settings
+            student,
+            teacher,
+            labels,
+            alpha=self.alpha,
+            beta=self.beta,
+            temperature=self.temperature,
+            standardized=self.standardized,
+            min_std=self.min_std,
+            reduction='none',
         )

@@ -5,7 +5,11 @@ from typing import Any, Optional, Tuple, Union
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import (
+    BackwardCFunction,
+    FunctionCtx,
+    once_differentiable,
+)
 
 from mmdet_rankkd.ops import check_min_std, standardize_pair
 from mmdet_rankkd.registry import MODELS
@@ -172,7 +176,10 @@ class _BinaryKL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, temperature: float
+        ctx: FunctionCtx,
+        student: Tensor,
+        teacher: Tensor,
+        temperature: float,
     ) -> Tensor:
         gradient = torch.empty_like(student)
         sums = student.new_empty(len(student))
@@ -190,7 +197,9 @@ class _BinaryKL(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(
+        ctx: BackwardCFunction, grad: Tensor
+    ) -> Tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad[:, None] * gradient, None, None
 

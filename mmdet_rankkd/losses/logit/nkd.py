@@ -41,7 +41,8 @@ def nkd_loss(
         teacher (Tensor): Logits, shape (N, C); detached.
         labels (Tensor): Target class of each row, shape (N,), in [0, C).
         gamma (float): Weight of the non-target term, at least 0.
-        temperature (float): lambda > 0, of the non-target term alone.
+        temperature (float): The temperature lambda of the non-target term,
+            positive; the other term has none.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -84,7 +85,7 @@ class NKDLoss(LogitLoss):
 
     Args:
         gamma (float): Weight of the non-target term.
-        temperature (float): Temperature of the non-target term.
+        temperature (float): Temperature of the non-target term, positive.
         **kwargs (Any): ``loss_weight``, ``reduction``, ``loss_name`` and
             ``schedule`` of :class:`LogitLoss`.
     """
