@@ -47,6 +47,7 @@ setup(
             'setuptools<81',
         ],
         'demo': ['scikit-learn'],
+        'ray': ['ray>=2.40'],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

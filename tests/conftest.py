@@ -20,7 +20,6 @@ def pytest_collection_modifyitems(items):
         'test_coco_sample',
         'test_user_project',
         'test_demo',
-        'test_demo_cls',
     )
     items.sort(key=lambda item: item.path.stem not in long)
 

@@ -11,12 +11,11 @@ import mmengine.config.config
 import mmengine.config.utils
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from yapf.yapflib import yapf_api
 
-import mmdet_rankkd  # noqa: F401
+from mmdet_rankkd.checkpoint.build import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_SAMPLE = Path(
@@ -143,7 +142,7 @@ def write_coco_set(folder, count=6):
 def save_teacher(config, path, **meta):
     """Random weights in the form of a checkpoint of MMDetection."""
     torch.manual_seed(1)
-    model = build(Config.fromfile(config).model)
+    model = build(load_config(str(config)).model)
     meta = meta or dict(dataset_meta=dict(classes=CLASSES))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
 

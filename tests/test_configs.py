@@ -8,13 +8,10 @@ import yaml
 from mmengine.config import Config
 from mmengine.model.utils import revert_sync_batchnorm
 
-from mmdet_rankkd.analysis.sweep import (
-    read_sweep,
-    table_rows,
-    to_markdown,
-)
 from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import DistillDetector
+from mmdet_rankkd.experiments.summary import figure_grid, to_markdown
+from mmdet_rankkd.experiments.table import read_table
 
 from .helpers import ROOT, build, raw_batch
 
@@ -202,12 +199,12 @@ def test_readmes_have_the_tables_of_the_sweeps():
     """The numbers are typed in the sweeps alone; READMEs show them."""
     text = ''.join(
         (ROOT / f'configs/{name}/README.md').read_text()
-        for name in ('cifar100', 'imagenet')
+        for name in ('cifar100', 'coco', 'imagenet')
     )
     for path in sorted((ROOT / 'configs/sweeps').glob('table*.py')):
-        sweep = read_sweep(path.stem)
-        assert f'### {sweep["title"]}' in text
-        assert to_markdown(table_rows(sweep, {})) in text
+        table = read_table(path.stem)
+        assert f'### {table.title}' in text
+        assert to_markdown(figure_grid(table, {})) in text
 
 
 def test_sweeps_have_the_papers_numbers():
@@ -217,6 +214,7 @@ def test_sweeps_have_the_papers_numbers():
         ('table2', 'MLKD + ranking', 0, 77.25),
         ('table3', 'KD + ranking', 0, 71.54),
         ('table4', 'KD + ranking', 0, 73.25),
+        ('table5', 'KD + ranking', 2, 33.37),
         ('table6', 'gamma=4', 2, 77.05),
         ('table7', 'k=6', 0, 75.74),
         ('table8', 'KD + ranking', 0, 73.56),
@@ -226,4 +224,4 @@ def test_sweeps_have_the_papers_numbers():
         ('table12', 'DIST + ranking', 0, 75.85),
         ('table13', 'NKD + ranking', 1, 90.49),
     ):
-        assert read_sweep(name)['paper'][row][column] == number
+        assert read_table(name).paper[row][column] == number

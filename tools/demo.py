@@ -2,21 +2,21 @@
 
 import argparse
 
-from mmdet_rankkd.analysis.demo import DETECTORS, METHODS, run_demo
+from mmdet_rankkd.experiments.demo import detectors, run_demo
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--detector', choices=list(DETECTORS), default='faster-rcnn'
+        '--detector', choices=detectors(), default='faster-rcnn'
     )
     parser.add_argument(
         '--methods',
         nargs='+',
-        choices=list(METHODS),
         default=['alone', 'kd', 'kd+rank'],
+        help='rows of configs/sweeps/demo_<detector>.py, or their methods',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--seeds', nargs='+', type=int)
     parser.add_argument(
         '--out', help='folder of logs, checkpoints and the report'
     )
@@ -29,14 +29,15 @@ def main():
         help='override settings of the trainings',
     )
     args = parser.parse_args()
+    suffix = '' if args.detector == 'faster-rcnn' else f'_{args.detector}'
     try:
         run_demo(
+            f'demo_{args.detector}',
             args.methods,
             args.seeds,
-            args.out,
+            args.out or f'work_dirs/demo{suffix}',
             args.cfg_options,
             args.workers,
-            args.detector,
         )
     except (RuntimeError, FileExistsError, ValueError) as error:
         parser.exit(1, f'\n{error}\n')

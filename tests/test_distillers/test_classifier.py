@@ -7,10 +7,10 @@ import torch
 from mmengine.config import Config
 from scipy.stats import kendalltau
 
-from mmdet_rankkd.analysis.cells import cell_text
 from mmdet_rankkd.checkpoint.export import export_student, student_config
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.engine.check_teacher import check_teacher
+from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
 from mmdet_rankkd.models import CifarResNet
 
@@ -33,9 +33,8 @@ def config(cifar, teacher, tmp_path):
     """Function of a method: config of ResNet-20 to ResNet-8x4."""
 
     def make(method='kd+rank', losses=None, **settings):
-        path = tmp_path / 'cell.py'
-        path.write_text(cell_text('cifar100', 'resnet32x4_resnet8x4', method))
-        cfg = small_cls(Config.fromfile(path), cifar)
+        cell = compose(read_cells('cifar100'), 'resnet32x4_resnet8x4', method)
+        cfg = small_cls(cell, cifar)
         cfg.work_dir = str(tmp_path / 'work')
         cfg.model.teacher = dict(teacher)
         if losses is not None:
@@ -291,11 +290,9 @@ def test_held_out_logits_are_of_the_layer(config):
 
 def test_distillation_token(cifar, teacher, tmp_path):
     """The teacher acts on its layer, cross-entropy on the other."""
-    path = tmp_path / 'cell.py'
-    path.write_text(
-        cell_text('cifar100_vit', 'resnet56_deit-tiny-distilled', 'rank')
-    )
-    cfg = small_cls(Config.fromfile(path), cifar, batch_size=2)
+    cells = read_cells('cifar100_vit')
+    cfg = compose(cells, 'resnet56_deit-tiny-distilled', 'rank')
+    cfg = small_cls(cfg, cifar, batch_size=2)
     cfg.model.teacher.update(teacher)
     cfg.model.student.backbone.depth = 1
     cfg.work_dir = str(tmp_path)

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from mmengine.config import Config
 
-from mmdet_rankkd.analysis import demo
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.datasets import make_digits
+from mmdet_rankkd.experiments.cells import compose, read_cells, read_config
 
 from ..helpers import build, make_runner, raw_batch, save_teacher
 
-DENSE = [d for d in demo.DETECTORS if d != 'faster-rcnn']
+CELLS = read_cells('digits')
+DENSE = [d for d in CELLS.pairs if d != 'faster-rcnn']
 FEATURES = ['ctkd', 'fitnet', 'fgfi', 'reviewkd']
 WHOLE = [('faster-rcnn', m) for m in ['kd+rank', *FEATURES]] + [
     (d, 'kd+rank') for d in DENSE
@@ -30,17 +30,17 @@ def digits(tmp_path_factory):
     """Folder with a small digits set and random teachers."""
     folder = tmp_path_factory.mktemp('digits')
     make_digits(str(folder / 'data/digits'), dict(train=8, val=4))
-    for name in demo.DETECTORS:
-        save_teacher(demo.teacher_of(name), folder / f'{name}.pth')
+    for name in CELLS.pairs:
+        config = CELLS.teacher_of(name)['config']
+        save_teacher(config, folder / f'{name}.pth')
     return folder
 
 
 def composed(digits, detector, method, folder):
-    checkpoint = digits / f'{detector}.pth'
-    path = demo.compose(detector, method, checkpoint, folder)
-    cfg = Config.fromfile(path)
-    # The random teacher has no class names of the digits.
+    cfg = compose(CELLS, detector, method)
     if method != 'alone':
+        cfg.model.teacher.checkpoint = str(digits / f'{detector}.pth')
+        # The random teacher has no class names of the digits.
         cfg.model.teacher.check_classes = False
     root = str(digits / 'data/digits') + '/'
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
@@ -104,7 +104,7 @@ def test_train_resume_test_export(detector, method, digits, tmp_path):
 def test_other_methods_of_dense_detectors(detector, digits, tmp_path):
     cfg = composed(digits, detector, 'ctkd', tmp_path)
     methods = [m for m in FEATURES if m != 'fgfi']
-    fgfi = demo.METHODS['fgfi'][1]
+    fgfi = CELLS.method(detector, 'fgfi').losses
     if detector in ('fcos', 'rtmdet'):
         cfg.model.losses = fgfi
         model = build(cfg.model).train()
@@ -113,7 +113,9 @@ def test_other_methods_of_dense_detectors(detector, digits, tmp_path):
             model(**data, mode='loss')
     else:
         methods.append('fgfi')
-    cfg.model.losses = [x for m in methods for x in demo.METHODS[m][1]]
+    cfg.model.losses = [
+        x for m in methods for x in CELLS.method(detector, m).losses
+    ]
     model = build(cfg.model).train()
     data = model.data_preprocessor(raw_batch(), True)
     losses = model(**data, mode='loss')
@@ -126,20 +128,17 @@ def test_other_methods_of_dense_detectors(detector, digits, tmp_path):
         assert parameter.grad is not None, name
 
 
-def test_composed_as_the_shipped_configs(tmp_path):
-    checkpoint = demo.teacher_of('faster-rcnn').with_suffix('.pth')
+def test_composed_as_the_shipped_configs():
     for method, name in (
         ('kd', 'kd'),
         ('rank', 'rank'),
         ('kd+rank', 'rankkd'),
     ):
-        path = demo.compose('faster-rcnn', method, checkpoint, tmp_path)
-        ours = Config.fromfile(path)
-        shipped = Config.fromfile(
-            demo.CONFIGS / f'{name}_r50-quarter_mobilenet-v2-half_digits.py'
+        ours = compose(CELLS, 'faster-rcnn', method)
+        shipped = read_config(
+            'mmdet_rankkd::digits/'
+            f'{name}_r50-quarter_mobilenet-v2-half_digits.py'
         )
-        assert ours.model.losses == shipped.model.losses
-        assert ours.model.student == shipped.model.student
-        assert ours.model.logits == shipped.model.logits
+        assert ours.model == shipped.model
         assert ours.train_dataloader == shipped.train_dataloader
         assert ours.optim_wrapper == shipped.optim_wrapper

@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.analysis.cells import cell_text
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import fitnet_loss
 
 from ..helpers import (
@@ -65,9 +65,8 @@ def config(cifar, tmp_path):
     """Function of losses: config of ResNet-8x4 learning from ResNet-20."""
 
     def make(*losses, teacher='resnet20', student='resnet8x4'):
-        path = tmp_path / 'cell.py'
-        path.write_text(cell_text('cifar100', 'resnet32x4_resnet8x4', 'kd'))
-        cfg = small_cls(Config.fromfile(path), cifar)
+        cell = compose(read_cells('cifar100'), 'resnet32x4_resnet8x4', 'kd')
+        cfg = small_cls(cell, cifar)
         cfg.model.student = Config.fromfile(config_of(student)).model
         cfg.work_dir = str(tmp_path / 'work')
         checkpoint = tmp_path / f'{teacher}.pth'

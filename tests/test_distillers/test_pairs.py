@@ -4,14 +4,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
-from mmdet_rankkd.analysis.cells import cell_text, read_cells
+from mmdet_rankkd.experiments.cells import compose, read_cells
 
 from ..helpers import make_runner, save_teacher, small_cls
 
 SETS = ('cifar100', 'cifar100_vit', 'imagenet')
-PAIRS = [(name, pair) for name in SETS for pair in read_cells(name)['pairs']]
+PAIRS = [(name, pair) for name in SETS for pair in read_cells(name).pairs]
 
 
 @pytest.fixture(scope='module')
@@ -43,10 +42,8 @@ def teachers(tmp_path_factory):
 
 @pytest.mark.parametrize('name, pair', PAIRS, ids=lambda x: x)
 def test_two_steps(name, pair, cifar, imagenet, teachers, tmp_path):
-    path = tmp_path / 'cell.py'
     method = 'nkd+rank' if pair == 'resnet34_resnet18' else 'kd+rank'
-    path.write_text(cell_text(name, pair, method))
-    cfg = Config.fromfile(path)
+    cfg = compose(read_cells(name), pair, method)
     if name == 'imagenet':
         small_cls(cfg, batch_size=2)
         cfg.train_dataloader.dataset.data_root = str(imagenet)

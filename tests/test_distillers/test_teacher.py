@@ -6,10 +6,18 @@ import torch
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 
+from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import Teacher
 from mmdet_rankkd.distillers.teacher import compare_classes
 
-from ..helpers import CLASSES, build, make_runner, raw_batch, save_teacher
+from ..helpers import (
+    CLASSES,
+    ROOT,
+    build,
+    make_runner,
+    raw_batch,
+    save_teacher,
+)
 from .test_detector import loss_pass
 
 
@@ -317,3 +325,15 @@ def test_rois_are_recorded_before_any_rounding(model):
         assert same.any()
         assert (record[0].labels[same] == label).all()
     assert np.isin(record[0].labels.numpy(), [0, 1, 2, 3]).all()
+
+
+@pytest.mark.parametrize('detector', ['faster-rcnn', 'atss', 'rtmdet'])
+def test_config_in_a_package(detector):
+    """Types without a prefix are those of the config's own scope."""
+    name = f'digits/{detector}_r50-quarter_fpn_digits.py'
+    config = load_config(f'mmdet_rankkd::{name}')
+    plain = load_config(str(ROOT / 'configs' / name))
+    expected = build_model(plain).state_dict()
+    assert set(build_model(config).state_dict()) == set(expected)
+    with pytest.raises(FileNotFoundError, match='none.py'):
+        load_config('mmdet_rankkd::digits/none.py')

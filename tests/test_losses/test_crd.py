@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
-from mmdet_rankkd.analysis.cells import cell_text
 from mmdet_rankkd.datasets import ContrastDataset
+from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import CRDLoss, crd_side
 from mmdet_rankkd.structures import Features
 
@@ -198,9 +197,7 @@ def test_all_of_one_class():
 
 def test_through_the_runner(cifar, tmp_path):
     """Memories change, are saved, resumed and dropped by the export."""
-    path = tmp_path / 'cell.py'
-    path.write_text(cell_text('cifar100', 'resnet32x4_resnet8x4', 'crd'))
-    cfg = Config.fromfile(path)
+    cfg = compose(read_cells('cifar100'), 'resnet32x4_resnet8x4', 'crd')
     wrapper = cfg.train_dataloader.dataset
     assert wrapper.type == 'mmdet_rankkd.ContrastDataset'
     inner = wrapper.dataset

@@ -1,9 +1,13 @@
 # Pairs and methods of the paper's CIFAR-100 tables. tools/make_config.py
 # makes a config of one of each.
 
-# Config of a network, and where its converted checkpoint is.
-config = 'cifar100/{}_cifar100.py'
-checkpoint = 'checkpoints/cifar100/{}.pth'
+task = 'classification'
+# Configs of the networks, and where a teacher's converted checkpoint is.
+student = 'mmdet_rankkd::cifar100/{}_cifar100.py'
+teacher = dict(
+    config='mmdet_rankkd::cifar100/{}_cifar100.py',
+    checkpoint='checkpoints/cifar100/{}.pth',
+)
 
 # Losses of each method, with `ce`, the weight of the student's own loss, and
 # what its training does otherwise.

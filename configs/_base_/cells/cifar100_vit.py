@@ -1,9 +1,12 @@
 # Pairs and methods of Table 4: vision transformers at 224 x 224 pixels. The
 # teacher sees the same augmented image at 32 x 32.
-config = 'cifar100/{}_cifar100-224.py'
-teacher_config = 'cifar100/{}_cifar100.py'
-checkpoint = 'checkpoints/cifar100/{}.pth'
-teacher = dict(input_size=32)
+task = 'classification'
+student = 'mmdet_rankkd::cifar100/{}_cifar100-224.py'
+teacher = dict(
+    config='mmdet_rankkd::cifar100/{}_cifar100.py',
+    checkpoint='checkpoints/cifar100/{}.pth',
+    input_size=32,
+)
 
 methods = {
     'alone': dict(losses=[]),

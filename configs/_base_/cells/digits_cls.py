@@ -1,9 +1,12 @@
 # Pairs and methods of `make demo-cls`: those of CIFAR-100, with the steps
 # that are counted in epochs shortened from 240 epochs to 20.
 _base_ = './cifar100.py'
-config = 'digits_cls/{}_digits-cls.py'
-# Relative to the configs: this teacher is shipped with them.
-shipped_checkpoint = 'digits_cls/{}_digits-cls.pth'
+student = 'mmdet_rankkd::digits_cls/{}_digits-cls.py'
+# Shipped with the configs; `make demo-cls-teacher` trains it.
+teacher = dict(
+    config='mmdet_rankkd::digits_cls/{}_digits-cls.py',
+    checkpoint='mmdet_rankkd::digits_cls/{}_digits-cls.pth',
+)
 
 methods = {
     'ctkd': dict(

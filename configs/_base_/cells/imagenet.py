@@ -1,6 +1,10 @@
 # Pairs and methods of Tables 3 and 13.
-config = 'imagenet/{}_imagenet.py'
-checkpoint = 'checkpoints/imagenet/{}.pth'
+task = 'classification'
+student = 'mmdet_rankkd::imagenet/{}_imagenet.py'
+teacher = dict(
+    config='mmdet_rankkd::imagenet/{}_imagenet.py',
+    checkpoint='checkpoints/imagenet/{}.pth',
+)
 
 methods = {
     'alone': dict(losses=[]),

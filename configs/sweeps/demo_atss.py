@@ -1,0 +1,20 @@
+# What `make demo DETECTOR=atss` trains.
+title = 'Digits, ATSS, ResNet-50 to MobileNetV2'
+cells = 'digits'
+decimals = 1
+columns = {
+    'AP': dict(pair='atss', metric='AP'),
+    'AP50': dict(pair='atss', metric='AP50'),
+    'AP75': dict(pair='atss', metric='AP75'),
+    'tau': dict(pair='atss', metric='tau'),
+}
+rows = {
+    'student alone': dict(method='alone'),
+    'KD': dict(method='kd', against=['student alone']),
+    'ranking': dict(method='rank', against=['student alone']),
+    'KD + ranking': dict(method='kd+rank', against=['student alone', 'KD']),
+    'CTKD': dict(method='ctkd', against=['student alone']),
+    'FitNet': dict(method='fitnet', against=['student alone']),
+    'FGFI': dict(method='fgfi', against=['student alone']),
+    'ReviewKD': dict(method='reviewkd', against=['student alone']),
+}

@@ -1,0 +1,19 @@
+# What `make demo DETECTOR=fcos` trains.
+title = 'Digits, FCOS, ResNet-50 to MobileNetV2'
+cells = 'digits'
+decimals = 1
+columns = {
+    'AP': dict(pair='fcos', metric='AP'),
+    'AP50': dict(pair='fcos', metric='AP50'),
+    'AP75': dict(pair='fcos', metric='AP75'),
+    'tau': dict(pair='fcos', metric='tau'),
+}
+rows = {
+    'student alone': dict(method='alone'),
+    'KD': dict(method='kd', against=['student alone']),
+    'ranking': dict(method='rank', against=['student alone']),
+    'KD + ranking': dict(method='kd+rank', against=['student alone', 'KD']),
+    'CTKD': dict(method='ctkd', against=['student alone']),
+    'FitNet': dict(method='fitnet', against=['student alone']),
+    'ReviewKD': dict(method='reviewkd', against=['student alone']),
+}

@@ -1,0 +1,406 @@
+"""Configs of single trainings: a pair of networks and a method.
+
+Pairs, methods and what they want of each other are facts of a set of cells,
+a file in ``configs/_base_/cells``; this module makes a config of two of them.
+"""
+
+import ast
+import copy
+import hashlib
+import inspect
+import re
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, TypeVar, Union
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import mmdet_rankkd
+from mmdet_rankkd.checkpoint.read import locate_file
+
+from .metrics import TASKS, Task
+
+CONFIGS = Path(mmdet_rankkd.__file__).parent / '.mim/configs'
+CELLS = CONFIGS / '_base_/cells'
+RANK = 'mmdet_rankkd.KendallRankLoss'
+LONGEST_NAME = 120
+#: Settings of a config, whose values may be anything.
+Settings = Dict[str, Any]
+#: Arguments of losses, by the name of their class.
+LossSettings = Dict[str, Settings]
+Value = TypeVar('Value')
+Facts = TypeVar('Facts')
+
+
+def choose(what: str, name: str, among: Mapping[str, Value]) -> Value:
+    """An entry by its name.
+
+    Raises:
+        ValueError: If there is none; the message has the names that there
+            are.
+    """
+    if name not in among:
+        raise ValueError(
+            f'there is no {what} {name!r}; there are ' + ', '.join(among)
+        )
+    return among[name]
+
+
+def from_facts(kind: type[Facts], facts: Settings, where: str) -> Facts:
+    """A dataclass of the entries of a file.
+
+    Raises:
+        ValueError: If an entry is missing or is none of the dataclass.
+    """
+    known = fields(kind)  # type: ignore[arg-type]
+    needed = {
+        f.name
+        for f in known
+        if f.default is MISSING and f.default_factory is MISSING
+    }
+    lacking = sorted(needed - set(facts))
+    if lacking:
+        raise ValueError(f'{where} lacks {", ".join(lacking)}')
+    unknown = sorted(set(facts) - {f.name for f in known})
+    if unknown:
+        raise ValueError(
+            f'{where} has {", ".join(map(repr, unknown))}, which nothing '
+            'reads; there are ' + ', '.join(f.name for f in known)
+        )
+    return kind(**facts)
+
+
+@dataclass
+class Method:
+    """How a student is trained.
+
+    Attributes:
+        losses (list): Configs of the distillation losses.
+        ce (float): Weight of the student's own classification loss.
+        two_views (bool): Whether it needs a weak and a strong view.
+        contrast (bool): Whether it needs negatives of a ``ContrastDataset``.
+        lr (float, optional): Learning rate in place of the student's.
+        max_epochs (int, optional): Epochs in place of the student's.
+        clip_grad (float, optional): Norm that gradients are clipped to.
+    """
+
+    losses: List[Settings]
+    ce: float = 1.0
+    two_views: bool = False
+    contrast: bool = False
+    lr: Optional[float] = None
+    max_epochs: Optional[int] = None
+    clip_grad: Optional[float] = None
+
+
+PAIR_FACTS = ('teacher', 'logits', 'options')
+METHOD_FIELDS = {f.name for f in fields(Method)}
+
+
+@dataclass(frozen=True)
+class CellSet:
+    """Networks and methods that can be put together.
+
+    ``{}`` in a path stands for the name of the student or of the teacher.
+
+    Attributes:
+        name (str): Of its file.
+        task (str): Of ``TASKS``.
+        student (str): Config of the student that trains alone.
+        teacher (dict): Arguments of the teacher.
+        methods (dict): Fields of a :class:`Method` by its name.
+        pairs (dict): ``'<teacher>_<student>'``, or one name for both, and
+            what the pair wants otherwise: ``teacher``, ``logits``,
+            ``options``, and fields of a method or arguments of its first
+            loss under the method's name.
+        rank (dict): Arguments of the ranking loss by the method that it is
+            added to.
+        logits (dict, optional): The logit hook.
+        features (dict, optional): The feature hook.
+        tau (dict, optional): Arguments of a ``TauHook`` beside the teacher.
+        options (dict): Settings of every config, such as
+            ``{'train_dataloader.batch_size': 32}``.
+        train_teachers (bool): Train a teacher whose checkpoint is missing.
+        make_digits (str, optional): Root of the digits set, which is made if
+            it is missing.
+    """
+
+    name: str
+    task: str
+    student: str
+    teacher: Settings
+    methods: Dict[str, Settings]
+    pairs: Dict[str, Settings]
+    rank: Dict[str, Settings] = field(default_factory=dict)
+    logits: Optional[Settings] = None
+    features: Optional[Settings] = None
+    tau: Optional[Settings] = None
+    options: Settings = field(default_factory=dict)
+    train_teachers: bool = False
+    make_digits: Optional[str] = None
+
+    @property
+    def kind(self) -> Task:
+        """The task's facts."""
+        return choose('task', self.task, TASKS)
+
+    def method(self, pair: str, name: str) -> Method:
+        """A method as a pair wants it.
+
+        Args:
+            pair (str): One of ``pairs``.
+            name (str): One of ``methods``, perhaps followed by ``+rank``.
+
+        Raises:
+            ValueError: If there is no such pair or method.
+        """
+        wanted = choose('pair', pair, self.pairs)
+        base, plus, extra = name.partition('+')
+        if plus and extra != 'rank':
+            raise ValueError(
+                f"a method is a name or a name and '+rank', got {name!r}"
+            )
+        facts = copy.deepcopy(choose('method', base, self.methods))
+        for key, value in wanted.get(base, {}).items():
+            place = facts if key in METHOD_FIELDS else facts['losses'][0]
+            place[key] = copy.deepcopy(value)
+        found = from_facts(Method, facts, f'method {base!r} of {self.name}')
+        if plus:
+            arguments = choose('ranking weight for method', base, self.rank)
+            found.losses.append(dict(type=RANK, **arguments))
+        return found
+
+    def teacher_of(self, pair: str) -> Settings:
+        """Arguments of the teacher of a pair."""
+        name = pair_names(pair)[0]
+        wanted = choose('pair', pair, self.pairs).get('teacher', {})
+        return {
+            key: value.format(name) if isinstance(value, str) else value
+            for key, value in {**self.teacher, **wanted}.items()
+        }
+
+    def student_of(self, pair: str) -> Config:
+        """Config of the student of a pair that trains alone."""
+        return read_config(self.student.format(pair_names(pair)[1]))
+
+    def logits_of(self, pair: str) -> Optional[Settings]:
+        """The logit hook of a pair, if the wrapper's own is not meant."""
+        return choose('pair', pair, self.pairs).get('logits', self.logits)
+
+
+def cell_sets() -> List[str]:
+    """Names of the sets of cells."""
+    return sorted(p.stem for p in CELLS.glob('*.py'))
+
+
+def read_cells(name: str) -> CellSet:
+    """Read a set of cells, given by its name or as a file.
+
+    Raises:
+        ValueError: If there is no such set, or an entry is missing or
+            unknown.
+    """
+    file = Path(name)
+    if file.suffix != '.py' or not file.is_file():
+        choose('set of cells', name, dict.fromkeys(cell_sets()))
+        file = CELLS / f'{name}.py'
+    found = from_facts(
+        CellSet, dict(read_facts(file), name=file.stem), str(file)
+    )
+    try:
+        choose('task', found.task, TASKS)
+        for wanted in found.pairs.values():
+            for key in set(wanted) - set(PAIR_FACTS):
+                choose('method', key, found.methods)
+    except ValueError as error:
+        raise ValueError(f'{file}: {error}') from error
+    return found
+
+
+def read_facts(file: Path) -> Settings:
+    """Entries of a Python config, without those that begin with ``_``."""
+    facts = Config.fromfile(file).to_dict()
+    return {k: v for k, v in facts.items() if not k.startswith('_')}
+
+
+def pair_names(pair: str) -> Tuple[str, str]:
+    """Names of teacher and student in the name of a pair."""
+    teacher, underscore, student = pair.partition('_')
+    return teacher, student if underscore else teacher
+
+
+def read_config(name: str) -> Config:
+    """Read a config given as a file or as ``package::path``.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+    """
+    return copy.deepcopy(_read_config(locate_file(name, 'config')))
+
+
+@cache
+def _read_config(file: str) -> Config:
+    return Config.fromfile(file)
+
+
+def set_losses(losses: List[Settings], settings: LossSettings) -> None:
+    """Set arguments of losses, which are named by their class.
+
+    Raises:
+        ValueError: If none of the losses is of that class.
+    """
+    for name, arguments in settings.items():
+        matching = [x for x in losses if x['type'].split('.')[-1] == name]
+        if not matching:
+            have = ', '.join(x['type'].split('.')[-1] for x in losses)
+            raise ValueError(
+                f'the method has no {name} to set {arguments} of, only '
+                f'{have or "no loss"}'
+            )
+        for loss in matching:
+            loss.update(copy.deepcopy(arguments))
+
+
+def merge_options(cfg: Config, options: Settings) -> None:
+    """Set keys of a config, such as ``'model.losses.0.temperature'``.
+
+    Raises:
+        ValueError: If a key begins with a name that neither the config nor
+            MMEngine's Runner has, or with the number of an item that a list
+            does not have.
+    """
+    known = set(inspect.signature(Runner.__init__).parameters) | set(cfg)
+    for key in options:
+        if key.split('.')[0] not in known:
+            raise ValueError(
+                f'option {key!r} sets nothing: the config has no '
+                f'{key.split(".")[0]!r}'
+            )
+    try:
+        cfg.merge_from_dict(copy.deepcopy(options))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'options {options} do not fit the config: {error}'
+        ) from error
+
+
+def compose(
+    cells: CellSet,
+    pair: str,
+    method: str,
+    losses: Optional[LossSettings] = None,
+    options: Optional[Settings] = None,
+) -> Config:
+    """Config of one training, but for its seed.
+
+    It names the files of this package as ``mmdet_rankkd::path`` and those of
+    the user relative to the current folder, so that it can be moved.
+
+    Args:
+        cells (CellSet): Of :func:`read_cells`.
+        pair (str): One of its pairs.
+        method (str): ``'alone'``, ``'kd'``, ``'kd+rank'``, ...
+        losses (dict, optional): Arguments of losses by their class.
+        options (dict, optional): Any other settings, by their keys.
+
+    Raises:
+        ValueError: If an argument names nothing that there is.
+    """
+    found = cells.method(pair, method)
+    set_losses(found.losses, losses or {})
+    cfg = cells.student_of(pair)
+    merge_options(cfg, cells.options)
+    merge_options(cfg, cells.pairs[pair].get('options', {}))
+    teacher, logits = cells.teacher_of(pair), cells.logits_of(pair)
+    if cells.tau is not None:
+        tau = dict(type='mmdet_rankkd.TauHook', teacher=teacher, **cells.tau)
+        cfg.custom_hooks = [dict(tau, logits=logits) if logits else tau]
+    if found.ce != 1.0:
+        cfg.model.head.loss = dict(
+            type='mmdet.CrossEntropyLoss', loss_weight=found.ce
+        )
+    if found.losses:
+        hooks = dict(logits=logits, features=cells.features)
+        cfg.model = dict(
+            type=cells.kind.wrapper,
+            student=cfg.model,
+            teacher=teacher,
+            losses=found.losses,
+            **{key: hook for key, hook in hooks.items() if hook is not None},
+        )
+    if found.two_views:
+        cfg.train_dataloader.dataset.pipeline = cfg.two_views_pipeline
+    if found.contrast:
+        cfg.train_dataloader.dataset = dict(
+            type='mmdet_rankkd.ContrastDataset',
+            dataset=cfg.train_dataloader.dataset,
+        )
+    if found.lr is not None:
+        cfg.optim_wrapper.optimizer.lr = found.lr
+    if found.clip_grad is not None:
+        cfg.optim_wrapper.clip_grad = dict(max_norm=found.clip_grad)
+    if found.max_epochs is not None:
+        cfg.train_cfg.max_epochs = found.max_epochs
+    merge_options(cfg, options or {})
+    return cfg
+
+
+def cell_name(
+    pair: str,
+    method: str,
+    losses: Optional[LossSettings] = None,
+    options: Optional[Settings] = None,
+) -> str:
+    """A file name for a cell, without a suffix.
+
+    Where the settings do not fit into one, it ends in a digest of them.
+    """
+    parts = [method.replace('+', '-'), pair]
+    for loss, arguments in (losses or {}).items():
+        parts += [f'{loss}-{k}-{v}' for k, v in arguments.items()]
+    parts += [f'{k}-{v}' for k, v in (options or {}).items()]
+    text = '_'.join(parts).replace('.', 'p')
+    name = re.sub(r'[^\w-]+', '-', text)[:LONGEST_NAME]
+    if name != text:
+        name += '-' + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return name
+
+
+def parse_losses(items: List[str]) -> LossSettings:
+    """``['KendallRankLoss.k=2']`` to ``{'KendallRankLoss': {'k': 2}}``.
+
+    Raises:
+        ValueError: If an item is not of that form.
+    """
+    result: LossSettings = {}
+    for item in items:
+        key, equals, value = item.partition('=')
+        loss, dot, name = key.partition('.')
+        if not (equals and dot and loss and name):
+            raise ValueError(f'expected LOSS.KEY=VALUE, got {item!r}')
+        try:
+            parsed = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed = value
+        result.setdefault(loss, {})[name] = parsed
+    return result
+
+
+def write_config(path: Union[str, Path], cfg: Config) -> Path:
+    """Write a config unless the same is there.
+
+    Raises:
+        FileExistsError: If another config is there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cfg.dump(path)
+    elif Config.fromfile(path).to_dict() != cfg.to_dict():
+        raise FileExistsError(
+            f'{path} exists and is another config; move it away or give '
+            'another name with --out'
+        )
+    return path

@@ -1,0 +1,341 @@
+"""The demos: a table of trainings on the digits, and a report on it."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from mmdet_rankkd.losses import kendall_tau
+
+from . import sweep
+from .alignment import alignment, draw_alignment, logits_of, validation_images
+from .cells import read_config
+from .detections import draw_detections
+from .metrics import METRICS
+from .models import count_parameters, load_job
+from .report import Panel, Picture, Report, draw_curves
+from .result import FILE, Result, Results, read_result
+from .scheduler import run_jobs
+from .summary import (
+    Grid,
+    difference_grid,
+    figure_grid,
+    to_text,
+    verdict,
+    with_deviation,
+)
+from .table import TABLES, Table, read_table
+from .training import OPTIONS, Job
+
+#: Rows of the report's rank alignment, if they were trained.
+ALIGNED = ('student alone', 'KD', 'KD + ranking', 'ranking')
+DETECTION_TEXT = (
+    '80 classes of handwritten digits (10 digits in 8 colours), trained from '
+    "scratch through MMEngine's Runner, evaluated by COCOeval. The teacher is "
+    'ResNet-50 in depth and a quarter of it in width, the student MobileNetV2 '
+    'at half width; all students of one seed have the same data order and '
+    "budget. tau is Kendall's coefficient between the class logits of student "
+    'and teacher '
+)
+CLASSIFICATION_TEXT = (
+    '80 classes of handwritten digits in colours, cut from images of the '
+    'detection demo, 32 x 32 pixels. All students start from scratch; those '
+    "of one seed see the same data in the same order. tau is Kendall's "
+    'coefficient between the logits of student and teacher on the validation '
+    'images.'
+)
+
+
+@dataclass
+class Demo:
+    """What a demo trained.
+
+    Attributes:
+        table (Table): Of its rows.
+        jobs (dict): Those of each row, one a seed.
+        found (dict): Their results.
+        teacher (Job): The test of the teacher.
+        tested (Result): Its result.
+    """
+
+    table: Table
+    jobs: Dict[str, List[Job]]
+    found: Dict[str, List[Result]]
+    teacher: Job
+    tested: Result
+
+    @property
+    def results(self) -> Results:
+        """Results by name of the cell and by seed."""
+        return {
+            runs[0].name: {run.seed: run for run in runs}
+            for runs in self.found.values()
+        }
+
+    @property
+    def two_stage(self) -> bool:
+        """Whether boxes are compared, not the locations of a dense head."""
+        logits = self.table.cells.logits_of(pair_of(self.table)) or {}
+        return logits.get('type') == 'mmdet_rankkd.RoILogits'
+
+
+def detectors() -> List[str]:
+    """Names of the detectors that there is a demo of."""
+    names = sorted(p.stem for p in TABLES.glob('demo_*.py'))
+    return [n.removeprefix('demo_') for n in names if n != 'demo_cls']
+
+
+def pair_of(table: Table) -> str:
+    """The pair of networks of a demo's table."""
+    return next(iter(table.columns.values())).all_pairs[0]
+
+
+def run_demo(
+    name: str,
+    rows: Optional[Sequence[str]] = None,
+    seeds: Optional[Sequence[int]] = None,
+    out: Optional[str] = None,
+    options: Sequence[str] = (),
+    workers: Optional[int] = None,
+) -> Path:
+    """Make the data, train, compare, and write the report.
+
+    Args:
+        name (str): Table in ``configs/sweeps``, with a single pair.
+        rows (Sequence[str], optional): Of the table, by title or method.
+        seeds (Sequence[int], optional): Those of the table by default.
+        out (str, optional): Folder of logs, checkpoints and the report; what
+            an earlier demo left there is replaced. ``work_dirs/<name>`` by
+            default.
+        options (Sequence[str]): ``KEY=VALUE`` overrides for the trainings.
+        workers (int, optional): Trainings at a time.
+
+    Returns:
+        Path: The report.
+
+    Raises:
+        FileExistsError: If the folder of a training is not of a demo.
+        RuntimeError: If a training failed.
+    """
+    start = time.time()
+    table = read_table(name)
+    folder = Path(out or f'work_dirs/{name}')
+    chosen = table.find_rows(rows)
+    seeds = list(seeds or table.seeds)
+    cells = {row: table.plan([row])[0] for row in chosen}
+    teacher = teacher_test(table, folder)
+    clear(teacher.folder)
+    for cell in cells.values():
+        for seed in seeds:
+            clear(folder / cell.name / f'seed{seed}')
+        (folder / 'configs' / f'{cell.name}.py').unlink(missing_ok=True)
+    jobs = {
+        row: sweep.jobs_of(table, [cell], seeds, folder, options)
+        for row, cell in cells.items()
+    }
+    everything = [teacher, *(job for group in jobs.values() for job in group)]
+    print(
+        f'{table.title}\n{len(everything) - 1} trainings, and the test of the '
+        f'teacher; results in {folder}',
+        flush=True,
+    )
+    workers = workers or workers_for(len(everything))
+    sweep.prepare(table.cells, list(cells.values()), options, workers)
+    run_jobs(everything, sweep.make_pool(workers))
+    demo = Demo(
+        table,
+        jobs,
+        {
+            row: [read_result(job.folder / FILE) for job in group]
+            for row, group in jobs.items()
+        },
+        teacher,
+        read_result(teacher.folder / FILE),
+    )
+    report = make_report(demo)
+    path = report.write(folder / 'report.html')
+    for grid in report.grids:
+        print('\n' + to_text(grid))
+    print(f'\n{report.notes}\n')
+    minutes = (time.time() - start) / 60
+    print(f'report: {path}   ({minutes:.1f} min in all)')
+    print('checkpoints: ' + ', '.join(str(j.folder) for j in everything[1:]))
+    return path
+
+
+def teacher_test(table: Table, folder: Path) -> Job:
+    """The test of a demo's teacher."""
+    teacher = table.cells.teacher_of(pair_of(table))
+    return Job(
+        'teacher',
+        0,
+        teacher['config'],
+        folder / 'teacher',
+        METRICS[table.cells.kind.metric].key,
+        checkpoint=teacher['checkpoint'],
+    )
+
+
+def workers_for(count: int) -> Optional[int]:
+    """Trainings at a time: a few share the cores, so that all end together."""
+    cores = os.cpu_count() or 1
+    if torch.cuda.is_available() or count > 2 * cores:
+        return None
+    return count
+
+
+def clear(folder: Path) -> None:
+    """Remove a training of an earlier demo, and nothing else.
+
+    Raises:
+        FileExistsError: If the folder holds something else.
+    """
+    if (folder / OPTIONS).is_file():
+        shutil.rmtree(folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f'{folder} is not of an earlier demo; move it away or choose '
+            'another folder with --out'
+        )
+
+
+def make_report(demo: Demo) -> Report:
+    """Tables, verdict, curves, pictures of the task, and configs."""
+    table = demo.table
+    detection = table.cells.task == 'detection'
+    pictures = [detections(demo)] if detection else align(demo)
+    text = CLASSIFICATION_TEXT
+    grids = [demo_grid(demo)]
+    if detection:
+        text = DETECTION_TEXT + (
+            'on the ground-truth boxes of the validation images.'
+            if demo.two_stage
+            else 'at the ten locations of each validation image where the '
+            'teacher is surest.'
+        )
+    compared = difference_grid(table, demo.results, list(demo.found))
+    if len(compared) > 1:
+        grids.append(compared)
+    if detection and demo.two_stage:
+        grids.append(paper_grid(read_table('table5')))
+    seeds = len(next(iter(demo.found.values())))
+    count = 'one seed' if seeds == 1 else f'{seeds} seeds'
+    notes = (
+        f'{verdict(table, demo.results, list(demo.found))}\n'
+        f'That is {count} of a small set: a working example, not evidence '
+        'for a method.'
+    )
+    configs = {
+        'teacher': demo.teacher,
+        **{row: jobs[0] for row, jobs in demo.jobs.items()},
+    }
+    return Report(
+        table.title,
+        text,
+        grids,
+        notes.strip(),
+        [Picture('curves', 'Curves', curves(demo)), *pictures],
+        {
+            f'{name}: {Path(job.config).name}': read_config(job.config)
+            for name, job in configs.items()
+        },
+    )
+
+
+def demo_grid(demo: Demo) -> Grid:
+    """The table with the teacher, parameters and processor time."""
+    table = demo.table
+    grid = figure_grid(table, demo.results, list(demo.found))
+    grid[0] += ['params (M)', 'CPU min']
+    config = read_config(demo.teacher.config)
+    row = ['teacher']
+    for column, place in table.columns.items():
+        metric = table.metric(column)
+        value = metric.read(demo.tested.last)
+        known = value is not None and place.epoch != 'best'
+        row.append(f'{value:.{table.decimals}f}' if known else '')
+    grid.insert(1, [*row, f'{count_parameters(config):.3f}', ''])
+    for line, (name, runs) in zip(grid[2:], demo.found.items()):
+        config = read_config(demo.jobs[name][0].config)
+        minutes = sum(run.cpu_minutes for run in runs)
+        line += [f'{count_parameters(config):.3f}', f'{minutes:.1f}']
+    return grid
+
+
+def paper_grid(table: Table) -> Grid:
+    """The paper's numbers alone."""
+    return [[f'paper: {table.title.split(",")[0]}', *table.columns]] + [
+        [row, *('' if x is None else f'{x:.2f}' for x in numbers)]
+        for row, numbers in table.paper.items()
+    ]
+
+
+def curves(demo: Demo) -> Figure:
+    """The metric, losses and tau during the trainings."""
+    metric = METRICS[demo.table.cells.kind.metric]
+    panels = [
+        Panel(
+            f'{metric.title} on the validation images',
+            f'val/{metric.key}',
+            metric.scale,
+            metric.read(demo.tested.last),
+        ),
+        Panel('tau to the teacher, training', 'train/kendall_tau'),
+    ]
+    if demo.table.cells.task == 'detection':
+        panels[1:1] = [
+            Panel('tau to the teacher, validation', 'val/kendall_tau'),
+            Panel('loss_cls, training', 'train/loss_cls'),
+        ]
+    return draw_curves(panels, demo.found)
+
+
+def detections(demo: Demo) -> Picture:
+    """The same images by the teacher and by the first seed of each row."""
+    assert demo.table.cells.make_digits is not None
+    # Scores of dense heads are lower.
+    threshold = 0.3 if demo.two_stage else 0.15
+    models = {'teacher': load_job(demo.teacher)}
+    models.update({row: load_job(jobs[0]) for row, jobs in demo.jobs.items()})
+    root = Path(demo.table.cells.make_digits)
+    return Picture(
+        'detections',
+        'Detections on the same images',
+        draw_detections(models, root, threshold),
+        f'Scores above {threshold}; of overlapping boxes the surest. Dashed: '
+        'a class that is not in the image.',
+    )
+
+
+def align(demo: Demo) -> List[Picture]:
+    """Rank alignment; the tau of each student is added to its result."""
+    images = validation_images(read_config(demo.teacher.config))
+    target = logits_of(load_job(demo.teacher), images)
+    shown = {}
+    for row, jobs in demo.jobs.items():
+        logits = [logits_of(load_job(job), images) for job in jobs]
+        taus = [kendall_tau(x, target).mean().item() for x in logits]
+        demo.found[row] = [
+            replace(run, last={**run.last, 'kendall_tau': tau})
+            for run, tau in zip(demo.found[row], taus)
+        ]
+        if row in ALIGNED:
+            tables = [alignment(x, target) for x in logits]
+            shown[row] = (np.mean(tables, 0), with_deviation(taus, 3))
+    if not shown:
+        return []
+    return [
+        Picture(
+            'alignment',
+            'Rank alignment',
+            draw_alignment(shown),
+            "As in the paper's Figure 7: bright on the diagonal where the "
+            'student orders the classes as the teacher does.',
+        )
+    ]

@@ -1,0 +1,33 @@
+"""Networks of finished trainings, for pictures and figures of reports."""
+
+from mmengine.config import Config
+from mmengine.model import BaseModel
+
+from mmdet_rankkd.checkpoint.build import build_model
+from mmdet_rankkd.checkpoint.load import load_weights
+from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.checkpoint.student import student_config, student_weights
+
+from .cells import read_config
+from .training import Job
+
+
+def load_model(config: Config, checkpoint: str) -> BaseModel:
+    """The plain network of a config, with the weights of a checkpoint."""
+    model = build_model(student_config(config))
+    weights, _ = student_weights(read_checkpoint(checkpoint)['state_dict'])
+    load_weights(model, weights, checkpoint)
+    return model.eval()
+
+
+def load_job(job: Job) -> BaseModel:
+    """The network of a job: what was tested, or the newest checkpoint."""
+    newest = job.folder / 'last_checkpoint'
+    checkpoint = job.checkpoint or newest.read_text().strip()
+    return load_model(read_config(job.config), checkpoint)
+
+
+def count_parameters(config: Config) -> float:
+    """Parameters, in millions, of the network that a config would ship."""
+    model = build_model(student_config(config))
+    return sum(p.numel() for p in model.parameters()) / 1e6

@@ -1,0 +1,189 @@
+"""A report on a table: one HTML file with everything in it."""
+
+import base64
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from .result import Result
+from .summary import Grid, to_html
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt  # noqa: E402
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62em;
+       margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em }
+table { border-collapse: collapse; margin: 1em 0 }
+th, td { padding: .3em .9em; text-align: right; }
+th:first-child, td:first-child { text-align: left }
+thead th { border-bottom: 2px solid #222 }
+tbody tr:nth-child(even) { background: #f4f4f4 }
+img { max-width: 100% } .side { display: flex; gap: 3em; flex-wrap: wrap }
+details { margin: .4em 0 } pre { background: #f4f4f4; padding: 1em;
+  overflow-x: auto; font-size: .8em } .note { color: #555 }
+"""
+TEACHER_COLOR = '#4a4a4a'
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    Attributes:
+        name (str): Of its PNG file.
+        title (str): Heading.
+        figure (Figure): What matplotlib drew.
+        caption (str): What is seen.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+    caption: str = ''
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A plot of curves of several trainings.
+
+    Attributes:
+        title (str): What it shows.
+        curve (str): Name among the curves of a result.
+        scale (float): What values are multiplied with.
+        teacher (float, optional): The teacher's value, scaled already.
+    """
+
+    title: str
+    curve: str
+    scale: float = 1.0
+    teacher: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        title (str): Heading.
+        text (str): What was trained on what.
+        grids (list): Tables side by side.
+        notes (str): Verdict, in lines.
+        pictures (list): In their order.
+        configs (dict): By what they are called.
+    """
+
+    title: str
+    text: str
+    grids: List[Grid]
+    notes: str
+    pictures: List[Picture]
+    configs: Dict[str, Config] = field(default_factory=dict)
+
+    def write(self, path: Path) -> Path:
+        """Write the HTML file, and the pictures beside it."""
+        tables = ''.join(f'<div>{to_html(grid)}</div>' for grid in self.grids)
+        pictures = ''.join(
+            f'<h2>{html.escape(p.title)}</h2>'
+            f'<p class="note">{html.escape(p.caption)}</p>'
+            + embed(p.figure, path.with_name(f'{p.name}.png'))
+            for p in self.pictures
+        )
+        configs = ''.join(
+            f'<details><summary>{html.escape(name)}</summary><pre>'
+            f'{html.escape(config.pretty_text)}</pre></details>'
+            for name, config in self.configs.items()
+        )
+        notes = '<br>'.join(html.escape(self.notes).splitlines())
+        path.write_text(f"""<!doctype html><html lang="en">
+<meta charset="utf-8">
+<title>{html.escape(self.title)}</title><style>{STYLE}</style>
+<h1>{html.escape(self.title)}</h1>
+<p>{html.escape(self.text)}</p>
+<div class="side">{tables}</div>
+<p class="note">{notes}</p>
+{pictures}
+<h2>Configs</h2>{configs}</html>
+""")
+        return path
+
+
+def embed(figure: Figure, path: Path) -> str:
+    """Save a figure to a file; also an ``img`` element with it inside."""
+    figure.savefig(path, dpi=110, bbox_inches='tight')
+    plt.close(figure)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="">'
+
+
+def draw_curves(
+    panels: Sequence[Panel], found: Dict[str, List[Result]]
+) -> Figure:
+    """Curves of rows: the mean over their seeds, and the range of these.
+
+    Args:
+        panels (Sequence[Panel]): Two in a line.
+        found (dict): Results of the seeds of each row.
+    """
+    count = (len(panels) + 1) // 2
+    figure, axes = plt.subplots(
+        count, 2, figsize=(11.5, 3.7 * count), squeeze=False
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, panel in zip(axes.flat, panels):
+        for index, (title, results) in enumerate(found.items()):
+            curves = [
+                r.curves[panel.curve]
+                for r in results
+                if panel.curve in r.curves
+            ]
+            if curves:
+                draw_curve(axis, panel, curves, title, f'C{index}')
+        if panel.teacher is not None:
+            style = dict(ls='--', lw=1.2, color=TEACHER_COLOR)
+            axis.axhline(panel.teacher, label='teacher', **style)
+        axis.set_title(panel.title, fontsize=11)
+        axis.set_xlim(left=0)
+        axis.set_xlabel('iteration')
+        axis.grid(alpha=0.25)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, ncol=2 if len(found) > 5 else 1)
+        for side in ('top', 'right'):
+            axis.spines[side].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def draw_curve(
+    axis: plt.Axes,
+    panel: Panel,
+    curves: Sequence[Sequence[Sequence[float]]],
+    label: str,
+    color: str,
+) -> None:
+    """The mean of curves over the iterations that all of them have."""
+    points = [{x: panel.scale * y for x, y in curve} for curve in curves]
+    steps = sorted(set.intersection(*(set(p) for p in points)))
+    values = np.array([[p[x] for x in steps] for p in points])
+    marker = 'o' if len(steps) < 12 else None
+    axis.plot(
+        steps,
+        values.mean(0),
+        color=color,
+        label=label,
+        lw=1.6,
+        marker=marker,
+        markersize=4,
+    )
+    if len(values) > 1:
+        axis.fill_between(
+            steps, values.min(0), values.max(0), color=color, alpha=0.12, lw=0
+        )

@@ -1,0 +1,147 @@
+"""Training the cells of a table, and the teachers that they need."""
+
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.datasets import make_digits
+
+from .cells import CellSet, pair_names, write_config
+from .metrics import METRICS
+from .ray_pool import RayPool
+from .scheduler import LocalPool, Pool, run_jobs
+from .table import Cell, Table
+from .training import Job
+
+
+def jobs_of(
+    table: Table,
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    out: Path,
+    options: Sequence[str] = (),
+) -> List[Job]:
+    """A job for each cell and seed; their configs are written.
+
+    Args:
+        table (Table): Of the cells.
+        cells (Sequence[Cell]): Of ``table.plan()``.
+        seeds (Sequence[int]): Each cell runs with each of them.
+        out (Path): Folder of the work dirs, ``<cell>/seed<n>``, and of the
+            configs, ``configs/<cell>.py``.
+        options (Sequence[str]): ``KEY=VALUE`` for all trainings.
+
+    Raises:
+        FileExistsError: If the folder holds another config of that name.
+    """
+    key = METRICS[table.cells.kind.metric].key
+    jobs = []
+    for cell in cells:
+        path = out / 'configs' / f'{cell.name}.py'
+        config = str(write_config(path, cell.config))
+        jobs += [
+            Job(
+                cell.name,
+                seed,
+                config,
+                out / cell.name / f'seed{seed}',
+                key,
+                tuple(options),
+            )
+            for seed in seeds
+        ]
+    return jobs
+
+
+def run_table(
+    table: Table,
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    out: Path,
+    options: Sequence[str] = (),
+    workers: Optional[int] = None,
+    ray: Optional[str] = None,
+) -> None:
+    """Train what has no result yet.
+
+    Args:
+        table (Table): Of the cells.
+        cells (Sequence[Cell]): Of ``table.plan()``.
+        seeds (Sequence[int]): Each cell runs with each of them.
+        out (Path): Folder of the results.
+        options (Sequence[str]): ``KEY=VALUE`` for all trainings.
+        workers (int, optional): Trainings at a time on this machine.
+        ray (str, optional): Address of a Ray cluster that trains instead.
+
+    Raises:
+        RuntimeError: If a training failed; the others are finished first.
+        FileExistsError: If a folder holds trainings of another config or
+            with other options.
+    """
+    jobs = jobs_of(table, cells, seeds, out, options)
+    done = sum(job.done for job in jobs)
+    print(
+        f'{table.title}\n{len(jobs)} trainings, {done} of them done before; '
+        f'results in {out}',
+        flush=True,
+    )
+    if done < len(jobs):
+        prepare(table.cells, cells, options, workers, ray)
+        run_jobs(jobs, make_pool(workers, ray))
+
+
+def make_pool(workers: Optional[int], ray: Optional[str] = None) -> Pool:
+    """Processes here, or the tasks of a Ray cluster."""
+    return RayPool(ray) if ray else LocalPool(workers)
+
+
+def prepare(
+    cells: CellSet,
+    chosen: Sequence[Cell],
+    options: Sequence[str] = (),
+    workers: Optional[int] = None,
+    ray: Optional[str] = None,
+) -> None:
+    """Make the data and train the teachers that a set of cells lacks.
+
+    Raises:
+        RuntimeError: If the training of a teacher failed.
+        FileExistsError: If a teacher was trained with other options.
+    """
+    if cells.make_digits:
+        make_digits(cells.make_digits)
+    if not cells.train_teachers:
+        return
+    jobs: Dict[str, Job] = {}
+    for cell in chosen:
+        checkpoint = cells.teacher_of(cell.pair)['checkpoint']
+        if '::' not in checkpoint:
+            jobs[checkpoint] = teacher_job(cells, cell.pair, options)
+    lacking = {k: job for k, job in jobs.items() if not Path(k).is_file()}
+    for job in jobs.values():
+        job.claim()
+    if lacking:
+        names = ', '.join(job.name for job in lacking.values())
+        print(f'trained first: {names}', flush=True)
+        run_jobs(list(lacking.values()), make_pool(workers, ray))
+    for checkpoint, job in lacking.items():
+        newest = (job.folder / 'last_checkpoint').read_text().strip()
+        export_student(newest, checkpoint)
+
+
+def teacher_job(cells: CellSet, pair: str, options: Sequence[str] = ()) -> Job:
+    """The training of the teacher of a pair, with seed 0.
+
+    It is beside its checkpoint. Options of the command are those of the
+    teacher too, but for what concerns the student's model and hooks.
+    """
+    teacher = cells.teacher_of(pair)
+    ours = [x for x in options if not x.startswith(('model.', 'custom_hooks'))]
+    return Job(
+        f'teacher_{pair_names(pair)[0]}',
+        0,
+        teacher['config'],
+        Path(teacher['checkpoint']).with_suffix(''),
+        METRICS[cells.kind.metric].key,
+        tuple(ours),
+    )

@@ -1,0 +1,183 @@
+"""Trainings of a table: they go on where they stopped, fail, are repeated."""
+
+import json
+import os
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+
+from mmdet_rankkd.experiments import sweep
+from mmdet_rankkd.experiments.cells import compose, read_cells
+from mmdet_rankkd.experiments.result import read_results
+from mmdet_rankkd.experiments.scheduler import run_jobs, state_of
+from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
+from mmdet_rankkd.experiments.training import Job, parse_options
+
+from .conftest import SMALL
+
+
+def kill_first_worker(out, killed):
+    """Kill the process of the first training that says that it runs."""
+    while not killed:
+        for file in out.glob('*/seed*/running.json'):
+            try:
+                pid = json.loads(file.read_text())['pid']
+                os.kill(pid, signal.SIGKILL)
+            except (json.JSONDecodeError, ProcessLookupError):
+                continue
+            killed.append(pid)
+            break
+        time.sleep(0.05)
+
+
+def test_trains_and_goes_on(table, tmp_path, capsys, here):
+    out = tmp_path / 'out'
+    cells = table.plan(rows=['KD'])
+    run_table(table, cells, [0], out, SMALL, 1)
+    (file,) = out.glob('*/seed0/result.json')
+    result = read_results(out)['kd_resnet14x2_resnet8'][0]
+    assert set(result.last) == {'accuracy/top1', 'accuracy/top5'}
+    assert result.best == result.last
+    assert result.options == list(SMALL) and not result.resumed
+    assert len(result.config_hash) == 64 and result.device
+    assert result.cpu_minutes > 0
+    curves = result.curves
+    assert curves['val/accuracy/top1'][-1][1] == result.last['accuracy/top1']
+    assert not file.with_name('running.json').exists()
+    before = file.stat().st_mtime_ns
+    run_table(table, cells, [0], out, SMALL, 1)
+    assert file.stat().st_mtime_ns == before
+    assert '1 of them done before' in capsys.readouterr().out
+    with pytest.raises(FileExistsError, match='choose another folder'):
+        run_table(table, cells, [0, 1], out, SMALL[:1], 1)
+    # Stopped after its first epoch, a training goes on with the second.
+    file.unlink()
+    longer = ('train_cfg.max_epochs=2', *SMALL[1:])
+    file.with_name('options.json').write_text(json.dumps(longer))
+    run_table(table, cells, [0], out, longer, 1)
+    assert file.with_name('output.log').read_text().count('epoch_1.pth')
+    assert file.with_name('epoch_2.pth').is_file()
+    again = read_results(out)['kd_resnet14x2_resnet8'][0]
+    assert again.resumed and again.config_hash != result.config_hash
+    assert len(again.curves['val/accuracy/top1']) >= 1
+
+
+def test_a_failed_training_is_reported(table, tmp_path, here):
+    cells = table.plan(rows=['KD'])
+    options = [*SMALL, 'model.teacher.checkpoint=missing.pth']
+    with pytest.raises(RuntimeError, match='missing.pth') as error:
+        run_table(table, cells, [0], tmp_path / 'out', options, 1)
+    assert 'output.log' in str(error.value)
+    assert '1 of 1 trainings failed' in str(error.value)
+    assert read_results(tmp_path / 'out') == {}
+
+
+def test_another_config_of_that_name(table, tmp_path):
+    cells = table.plan(rows=['KD'])
+    jobs_of(table, cells, [0], tmp_path)
+    cells[0].config.model.losses[0].temperature = 7
+    with pytest.raises(FileExistsError, match='another config'):
+        jobs_of(table, cells, [0], tmp_path)
+
+
+def test_a_killed_worker_is_replaced(table, tmp_path):
+    """What it was at is repeated, and the other seed still trains."""
+    out, killed = tmp_path / 'out', []
+    thread = threading.Thread(target=kill_first_worker, args=(out, killed))
+    thread.start()
+    try:
+        run_table(table, table.plan(rows=['KD']), [0, 1], out, SMALL, 1)
+    finally:
+        killed.append(None)
+        thread.join()
+    assert killed[0] is not None
+    assert set(read_results(out)['kd_resnet14x2_resnet8']) == {0, 1}
+
+
+class Dying:
+    """A pool whose processes die so many times in all."""
+
+    slots = 2
+
+    def __init__(self, times):
+        self.times = times
+        self.started = []
+
+    def submit(self, slot, job):
+        self.started.append(job.seed)
+        future = Future()
+        if len(self.started) <= self.times:
+            future.set_exception(BrokenProcessPool('died'))
+        else:
+            future.set_result(None)
+        return future
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize('times, count', [(0, 2), (4, 6), (99, 6)])
+def test_workers_that_die(times, count, tmp_path):
+    """A job is started three times at most."""
+    jobs = [Job('a', seed, '', tmp_path / f'{seed}', 'x') for seed in (0, 1)]
+    pool = Dying(times)
+    if times == 99:
+        with pytest.raises(RuntimeError, match='2 of 2 trainings failed'):
+            run_jobs(jobs, pool)
+    else:
+        run_jobs(jobs, pool)
+    assert len(pool.started) == count and pool.closed
+
+
+def test_progress(tmp_path):
+    log = tmp_path / '20260101_000000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        '{"lr": 0.1, "step": 220}\n{"coco/bbox_mAP": 0.254, "step": 1}\n'
+    )
+    job = Job('kd_gfl', 3, '', tmp_path, 'coco/bbox_mAP')
+    assert state_of(job) == 'kd_gfl seed 3 220 AP 25.4'
+
+
+def test_options():
+    found = parse_options(['a.b=1', 'c=[1,2]', 'd=x'])
+    assert found == {'a.b': 1, 'c': [1, 2], 'd': 'x'}
+    assert parse_options([]) == {}
+
+
+def test_teachers_that_are_trained_first(tmp_path, monkeypatch, capsys):
+    """Once, with the command's options but for those of the student."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, 'make_digits', lambda root: None)
+    cells = read_cells('digits')
+    options = ['train_cfg.max_epochs=1', 'model.losses.0.temperature=2']
+    job = teacher_job(cells, 'gfl', options)
+    assert job.options == ('train_cfg.max_epochs=1',)
+    trained = []
+
+    def train(jobs, pool):
+        trained.extend(job.name for job in jobs)
+        for job in jobs:
+            (job.folder / 'last_checkpoint').write_text('newest.pth')
+
+    def export(newest, checkpoint):
+        assert newest == 'newest.pth'
+        (tmp_path / checkpoint).touch()
+
+    monkeypatch.setattr(sweep, 'run_jobs', train)
+    monkeypatch.setattr(sweep, 'export_student', export)
+    chosen = [
+        sweep.Cell('x', pair, compose(cells, pair, 'kd'))
+        for pair in ('gfl', 'faster-rcnn', 'gfl', 'atss')
+    ]
+    sweep.prepare(cells, chosen, options)
+    assert trained == ['teacher_gfl', 'teacher_atss']
+    assert 'teacher_atss' in capsys.readouterr().out
+    sweep.prepare(cells, chosen, options)
+    assert len(trained) == 2
+    with pytest.raises(FileExistsError, match='with the options'):
+        sweep.prepare(cells, chosen, options[1:])
