@@ -48,9 +48,8 @@ class BaseDistiller(StudentWrapper):
         **unknown (Any): Nothing; what is here is an error.
 
     Raises:
-        KeyError: If a type is not known.
-        TypeError: If an argument is not known or of a wrong type.
-        ValueError: If a setting is out of its range.
+        KeyError, TypeError, ValueError: If a type or an argument is not
+            known, or a setting is out of its range.
     """
 
     #: Arguments of the recorder of features, unless the config has some.
@@ -91,25 +90,14 @@ class BaseDistiller(StudentWrapper):
         return result
 
     def init_weights(self) -> None:
-        """Initialise the student; build, check and describe the teacher.
-
-        MMEngine's Runner calls this once, before the first step.
-        """
+        """What the Runner calls once before training: also the checks."""
         super().init_weights()
         if self.losses:
             self.prepare()
         report(self)
 
     def prepare(self) -> None:
-        """Build the teacher and check all that is compared; once.
-
-        Raises:
-            FileNotFoundError: If config or checkpoint are not there.
-            TypeError: If student and teacher are of kinds that cannot be
-                compared.
-            ValueError: If the teacher does not fit its checkpoint, the
-                student or the classes of the training set.
-        """
+        """Build and check the teacher, once; see :meth:`Teacher.build`."""
         if not self._is_ready:
             teacher = self.teacher.build(self.student, self.logits)
             for loss in self.losses.values():
@@ -161,7 +149,7 @@ class BaseDistiller(StudentWrapper):
             for name in more:
                 if 'loss' in name:
                     losses[name] = losses[name] + more[name]
-            if batch is not None and other is not None:
+            if batch and other:
                 batch.strong = other.logits
         return self.add_losses(losses, batch)
 
@@ -184,18 +172,15 @@ class BaseDistiller(StudentWrapper):
         logits, features = self.teacher.replay(
             images, (self.logits, rows), (self.features, layers)
         )
-        batch = DistillBatch(
-            logits, self.student, list(data_samples or ()), features
-        )
-        return losses, batch
+        samples = list(data_samples or ())
+        return losses, DistillBatch(logits, self.student, samples, features)
 
     def add_losses(
         self, losses: Losses, batch: Optional[DistillBatch]
     ) -> Losses:
         """Add the distillation losses of a batch, and tau.
 
-        Losses that are off now and learn something are there as zero; see
-        :meth:`DistillLoss.idle`. Without a batch, all are off.
+        Losses that are off are there as :meth:`DistillLoss.idle` has them.
 
         Raises:
             ValueError: If the student has a loss of one of their names.

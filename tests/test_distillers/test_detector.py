@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, kl_div_loss
 from mmdet_rankkd.structures import DistillBatch
@@ -221,14 +222,38 @@ def test_trains_through_the_runner(distill_cfg):
     assert 'val/coco/bbox_mAP' in scalars
 
 
-def test_gradient_accumulation_averages_once(distill_cfg):
-    distill_cfg.optim_wrapper.accumulative_counts = 3
-    runner = make_runner(distill_cfg)
-    before = copy.deepcopy(runner.model.state_dict())
-    runner.train()
-    after = runner.model.state_dict()
-    key = 'roi_head.bbox_head.fc_cls.weight'
-    assert not torch.equal(before[key], after[key])
+def test_gradient_accumulation_averages_once(model):
+    """One step of three batches is one of the mean of their gradients."""
+
+    def loss_of(index):
+        torch.manual_seed(index)  # the sampler draws at random
+        data = model.data_preprocessor(raw_batch(seed=index), True)
+        losses = model(**data, mode='loss')
+        assert losses['loss_kd'] > 0
+        return model.parse_losses(losses)[0]
+
+    weights = dict(model.named_parameters())
+    mean = {name: torch.zeros_like(w) for name, w in weights.items()}
+    for index in range(3):
+        model.zero_grad()
+        loss_of(index).backward()
+        for name, weight in weights.items():
+            mean[name] += weight.grad / 3
+    before = {name: w.detach().clone() for name, w in weights.items()}
+    wrapper = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.5), accumulative_counts=3
+    )
+    wrapper.initialize_count_status(model, 0, 3)
+    model.zero_grad()
+    for index in range(3):
+        with wrapper.optim_context(model):
+            wrapper.update_params(loss_of(index))
+        moved = [not torch.equal(w, before[n]) for n, w in weights.items()]
+        assert any(moved) == (index == 2)
+    for name, weight in weights.items():
+        step = (before[name] - weight.detach()) / 0.5
+        error = (step - mean[name]).abs().max()
+        assert error <= 1e-3 * mean[name].abs().max() + 1e-6, name
 
 
 def test_distillation_does_not_move_the_random_numbers(
