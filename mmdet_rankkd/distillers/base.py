@@ -21,8 +21,6 @@ from .report import report, tau_of
 from .student_wrapper import StudentWrapper
 from .teacher import Teacher, teacher_from
 
-Losses = Dict[str, Union[Tensor, List[Tensor]]]
-
 
 class BaseDistiller(StudentWrapper):
     """A student that trains as always, beside a teacher that is replayed.
@@ -176,8 +174,8 @@ class BaseDistiller(StudentWrapper):
         return losses, DistillBatch(logits, self.student, samples, features)
 
     def add_losses(
-        self, losses: Losses, batch: Optional[DistillBatch]
-    ) -> Losses:
+        self, losses: Dict[str, Any], batch: Optional[DistillBatch]
+    ) -> Dict[str, Any]:
         """Add the distillation losses of a batch, and tau.
 
         Losses that are off are there as :meth:`DistillLoss.idle` has them.
