@@ -12,6 +12,7 @@ from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import DistillDetector
 from mmdet_rankkd.experiments.summary import figure_grid, to_markdown
 from mmdet_rankkd.experiments.table import read_table
+from mmdet_rankkd.structures import DistillBatch
 
 from .helpers import ROOT, build, raw_batch
 
@@ -132,7 +133,7 @@ def test_dense_pairs_match(path):
     features = teacher.extract_feat(data['inputs'])
     pair = model.logits.replay(teacher, features, record)
     assert pair.student.shape[1] == 80
-    losses = model.add_losses(losses, pair)
+    losses = model.add_losses(losses, DistillBatch(pair, model.student))
     total, _ = model.parse_losses(losses)
     assert total.isfinite() and losses['loss_binary_kd'] > 0
     total.backward()

@@ -253,7 +253,9 @@ def test_gradient_accumulation_averages_once(model):
     for name, weight in weights.items():
         step = (before[name] - weight.detach()) / 10
         error = (step - mean[name]).abs().max()
-        assert error <= 1e-3 * mean[name].abs().max() + 1e-6, name
+        # Far less than a factor of 3, far more than rounding.
+        assert error <= 0.05 * mean[name].abs().max() + 1e-5, name
+    assert mean['roi_head.bbox_head.fc_cls.weight'].abs().max() > 1e-3
 
 
 def test_distillation_does_not_move_the_random_numbers(

@@ -201,8 +201,10 @@ def test_wrong_settings_stop_at_once(
 
 
 @MODELS.register_module()
-class Unlistening:
-    """A logit hook of a user's own without ``held_out``."""
+class Unlistening(RoILogits):
+    """A recorder of a user's own without ``held_out``."""
+
+    held_out = LogitRecorder.held_out
 
 
 def test_boxes_that_cannot_be_known_stop_at_once(student_cfg, distill_cfg):
