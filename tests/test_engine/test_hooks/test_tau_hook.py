@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmdet_rankkd.engine.hooks import TauHook
 from mmdet_rankkd.losses import kendall_tau
+from mmdet_rankkd.recorders import LogitRecorder, RoILogits
 
 from ...helpers import build, make_runner, raw_batch, save_teacher
 
