@@ -25,7 +25,7 @@ assert MODELS.build(cfg.model).student.with_rpn
 cfg = Config.fromstring(
     '_base_ = "mmdet_rankkd::digits/'
     'rankkd_r50-quarter_mobilenet-v2-half_digits.py"', '.py')
-from mmdet_rankkd.engine.checkpoint import locate_file
+from mmdet_rankkd.checkpoint.read import locate_file
 assert os.path.isfile(locate_file(cfg.model.teacher.checkpoint, 'teacher'))
 print(os.path.dirname(mmdet_rankkd.__file__))
 """
