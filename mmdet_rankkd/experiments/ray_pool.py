@@ -1,6 +1,7 @@
 """Trainings on the machines of an existing Ray cluster, a task each."""
 
 import os
+import socket
 from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,18 @@ def import_ray() -> ModuleType:
     return ray
 
 
+def find_head(address: str) -> None:
+    """Connect to ``HOST:PORT``, where Ray itself would try for minutes.
+
+    Raises:
+        OSError: If nothing answers.
+        ValueError: If the port is no number.
+    """
+    host, colon, port = address.rpartition(':')
+    if colon:
+        socket.create_connection((host.split('//')[-1], int(port)), 10).close()
+
+
 class RayPool:
     """A task a training, with a GPU if the cluster has any, else a core.
 
@@ -44,8 +57,9 @@ class RayPool:
         self.ray: Any = import_ray()
         if not self.ray.is_initialized():
             try:
+                find_head(address)
                 self.ray.init(address=address, log_to_driver=False)
-            except (ConnectionError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 raise RuntimeError(
                     f'no Ray cluster at {address!r}: {error}'
                 ) from error
@@ -63,11 +77,11 @@ class RayPool:
 
     def close(self) -> None:
         """Stop what has not ended."""
-        _, undone = self.ray.wait(
-            self.tasks, num_returns=len(self.tasks), timeout=0
-        )
-        for task in undone:
-            self.ray.cancel(task, force=True)
+        if self.tasks:
+            count = len(self.tasks)
+            _, undone = self.ray.wait(self.tasks, num_returns=count, timeout=0)
+            for task in undone:
+                self.ray.cancel(task, force=True)
 
 
 def run_in(folder: str, job: Job) -> Optional[str]:

@@ -47,6 +47,12 @@ def figures(
     return found
 
 
+def has_run(table: Table, row: str, column: str, results: Results) -> bool:
+    """Whether there are results of all cells of a row and a column."""
+    cells = table.cells_of(row, column)
+    return bool(cells) and all(cell.name in results for cell in cells)
+
+
 def decimals_of(table: Table, column: str) -> int:
     """Decimals of the figures of a column."""
     decimals = table.metric(column).decimals
@@ -76,11 +82,13 @@ def figure_grid(
         for column in table.columns:
             values = figures(table, title, column, results, epoch)
             decimals = decimals_of(table, column)
-            cells.append(
-                with_deviation(list(values.values()), decimals)
-                if values
-                else state
-            )
+            if values:
+                text = with_deviation(list(values.values()), decimals)
+            elif has_run(table, title, column, results):
+                text = 'not logged'
+            else:
+                text = state
+            cells.append(text)
         if not table.paper:
             grid.append([title, *cells])
             continue

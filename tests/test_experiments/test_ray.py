@@ -46,6 +46,13 @@ def test_without_ray(monkeypatch):
         RayPool('auto')
 
 
+@pytest.mark.parametrize('address', ['127.0.0.1:9', 'localhost:x'])
+def test_no_cluster_at_an_address(address):
+    pytest.importorskip('ray')
+    with pytest.raises(RuntimeError, match=f"no Ray cluster at '{address}'"):
+        RayPool(address)
+
+
 def test_a_machine_without_the_folder(tmp_path):
     job = Job('kd', 0, '', tmp_path, 'x')
     assert 'must share the current folder' in run_in('/no/such/folder', job)

@@ -91,6 +91,8 @@ def test_detection_in_percent():
     row = figure_grid(table, results, ['kd'])[1]
     # No AP75 is logged where nothing at all was found.
     assert row == ['KD', '31.7', '0.0', '0.0', '0.556']
+    del last['kendall_tau']
+    assert figure_grid(table, results, ['kd'])[1][-1] == 'not logged'
     assert METRICS['tau'].read({}) is None
     assert find_metric('coco/bbox_mAP_s').read({'coco/bbox_mAP_s': 0.1}) == 0.1
 
