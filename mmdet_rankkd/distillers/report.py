@@ -63,10 +63,10 @@ def describe(distiller: Distiller) -> List[str]:
 
 
 def tau_of(pair: LogitPair) -> Optional[Tensor]:
-    """Mean tau of the foreground rows, or None where there is no order."""
+    """Mean tau of the rows that are watched, or None without an order."""
     student, teacher = pair.student, pair.teacher
-    if pair.foreground is not None:
-        student, teacher = student[pair.foreground], teacher[pair.foreground]
+    if pair.tau_rows is not None:
+        student, teacher = student[pair.tau_rows], teacher[pair.tau_rows]
     if student.shape[1] < 2 or not len(student):
         return None
     return kendall_tau(student, teacher).mean()

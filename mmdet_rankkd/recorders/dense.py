@@ -17,7 +17,11 @@ from mmdet.models.detectors.base_detr import DetectionTransformer
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import (
+    LogitPair,
+    confidence,
+    mean_over_processes,
+)
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
@@ -26,7 +30,6 @@ from .shared import (
     check_ran,
     choose_rows,
     features_of,
-    mean_over_processes,
     shared_columns,
 )
 
@@ -222,6 +225,8 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             weight,
             mean_over_processes(total),
             foreground=labels < classes,
+            background=background,
+            tau_rows=labels < classes,
         )
 
     @property
@@ -434,10 +439,3 @@ def label_images(
     images = len(levels[0])
     parts = labels.split([x.numel() // columns for x in levels])
     return torch.cat([part.view(images, -1) for part in parts], 1)
-
-
-def confidence(logits: Tensor, background: bool) -> Tensor:
-    """Highest probability of an object's class at each row, in [0, 1]."""
-    if background:
-        return logits.float().softmax(1)[:, :-1].amax(1)
-    return logits.amax(1).float().sigmoid()

@@ -19,13 +19,17 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import (
+    LogitPair,
+    confidence,
+    mean_over_processes,
+)
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
-from .dense import columns_of, compare_heads, confidence, softmax
+from .dense import columns_of, compare_heads, softmax
 from .listening import listening
-from .shared import check_ran, mean_over_processes, shared_columns
+from .shared import check_ran, shared_columns
 
 DETECTORS = (DETR, ConditionalDETR, DABDETR, DeformableDETR, DINO)
 OTHERS = (DDQDETR, GroundingDINO)
@@ -178,7 +182,13 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         weight = confidence(target, background)
         rows, target = shared_columns(self.class_map, rows, target, background)
         return LogitPair(
-            rows, target, labels, weight, mean_over_processes(weight.sum())
+            rows,
+            target,
+            labels,
+            weight,
+            mean_over_processes(weight.sum()),
+            foreground=weight > 0.5,
+            background=background,
         )
 
     def _match(

@@ -186,19 +186,36 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
             for index, stage in enumerate(record)
         ]
         counts = [(rows[3] > 0).sum().clamp(min=1) for rows in stages]
-        if len(stages) == 1:
-            return LogitPair(*stages[0], avg_factor=counts[0])
-        # The sum over stages of their weighted means, as one sum over rows.
-        student, teachers, labels, weight = (
+        student, target, labels, own_weight = (
             torch.cat(parts) for parts in zip(*stages)
         )
-        factors = torch.cat(
-            [
-                (stage.stage_weight / count).expand(len(rows[0]))
-                for stage, count, rows in zip(record, counts, stages)
-            ]
+        classes = box_heads(teacher)[0].num_classes
+        if self.class_map is not None:
+            classes = self.class_map.count
+        pair = LogitPair(
+            student,
+            target,
+            labels,
+            own_weight,
+            counts[0],
+            foreground=(labels >= 0) & (labels < classes),
+            own_weight=own_weight,
+            background=self.background and student.shape[1] == classes + 1,
         )
-        return LogitPair(student, teachers, labels, weight * factors, 1.0)
+        if len(stages) > 1:
+            # The sum over stages of their weighted means, as one over rows.
+            sizes = torch.tensor([len(rows[0]) for rows in stages])
+            pair.stage = torch.arange(len(stages)).repeat_interleave(sizes)
+            pair.stage = pair.stage.to(labels.device)
+            pair.stage_weights = [stage.stage_weight for stage in record]
+            factors = torch.cat(
+                [
+                    (stage.stage_weight / count).expand(len(rows[0]))
+                    for stage, count, rows in zip(record, counts, stages)
+                ]
+            )
+            pair.weight, pair.avg_factor = own_weight * factors, 1.0
+        return pair
 
     def _stage(
         self,

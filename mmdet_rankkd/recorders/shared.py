@@ -2,8 +2,6 @@
 
 from typing import Any, Optional, Tuple
 
-import torch
-from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from .classes import ClassMap
@@ -16,11 +14,6 @@ def check_ran(found: Any, head: Any) -> None:
             f"the student's {type(head).__name__} did not run in a training "
             'pass, so there are no logits to distil'
         )
-
-
-def mean_over_processes(total: Tensor) -> Tensor:
-    """A sum of weights as the divisor of a mean: above 0 without rows."""
-    return reduce_mean(total).clamp(min=torch.finfo(total.dtype).eps)
 
 
 def ranking_warning(columns: Optional[int]) -> Optional[str]:

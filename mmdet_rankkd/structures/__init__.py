@@ -1,7 +1,7 @@
 from .cls_data_sample import ClsDataSample
 from .distill_batch import DistillBatch, Probe
 from .features import FeaturePair, Features
-from .logit_pair import LogitPair
+from .logit_pair import LogitPair, confidence, mean_over_processes
 
 __all__ = [
     'ClsDataSample',
@@ -10,4 +10,6 @@ __all__ = [
     'Features',
     'LogitPair',
     'Probe',
+    'confidence',
+    'mean_over_processes',
 ]

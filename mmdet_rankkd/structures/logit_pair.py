@@ -1,14 +1,20 @@
 """Logits of the same things by student and teacher."""
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
+import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 
 @dataclass
 class LogitPair:
     """Logits of the same things by student and teacher, row by row.
+
+    ``weight`` and ``avg_factor`` are the recorder's, for losses that choose
+    no rows of their own; the rest tells rows and columns apart for those that
+    do.
 
     Attributes:
         student (Tensor): Shape (N, C), attached to the student's graph.
@@ -17,8 +23,16 @@ class LogitPair:
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float or Tensor, optional): Divisor of the mean over rows.
         foreground (Tensor, optional): Which rows are of objects, shape (N,),
-            boolean, where background would drown them: the logged tau is
-            taken on these. None for all.
+            boolean; None where all are.
+        own_weight (Tensor, optional): Weight that the student's own loss
+            gives to each row, shape (N,); None for 1.
+        background (bool): Whether the last column is background.
+        stage (Tensor, optional): Stage of a cascade that each row is of,
+            shape (N,), long.
+        stage_weights (Sequence[float]): Weight of each stage; each has a mean
+            of its own.
+        tau_rows (Tensor, optional): Rows that the logged tau is taken on,
+            shape (N,), boolean; None for all.
     """
 
     student: Tensor
@@ -27,3 +41,38 @@ class LogitPair:
     weight: Optional[Tensor] = None
     avg_factor: Optional[Union[float, Tensor]] = None
     foreground: Optional[Tensor] = None
+    own_weight: Optional[Tensor] = None
+    background: bool = False
+    stage: Optional[Tensor] = None
+    stage_weights: Sequence[float] = (1.0,)
+    tau_rows: Optional[Tensor] = None
+
+
+def confidence(logits: Tensor, background: bool) -> Tensor:
+    """Highest probability of an object's class at each row.
+
+    Args:
+        logits (Tensor): Shape (N, C).
+        background (bool): Whether the last column is background, of a head
+            that uses the softmax; else each class is by itself (sigmoid).
+
+    Returns:
+        Tensor: float32, shape (N,), in [0, 1].
+    """
+    if background:
+        return logits.float().softmax(1)[:, :-1].amax(1)
+    return logits.amax(1).float().sigmoid()
+
+
+def mean_over_processes(total: Tensor) -> Tensor:
+    """A sum of weights as the divisor of a mean over all processes.
+
+    Args:
+        total (Tensor): A scalar, at least 0.
+
+    Returns:
+        Tensor: Its mean over the processes; above 0 also without rows.
+    """
+    total = total.clone()
+    all_reduce(total, 'mean')
+    return total.clamp(min=torch.finfo(total.dtype).eps)

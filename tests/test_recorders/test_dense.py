@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.recorders import ClassMap, DenseLogits, RoILogits, shared
-from mmdet_rankkd.recorders.dense import confidence
+from mmdet_rankkd.recorders import ClassMap, DenseLogits, RoILogits
+from mmdet_rankkd.structures import confidence, logit_pair
 
 from ..helpers import ROOT, build, raw_batch
 
@@ -99,7 +99,7 @@ def test_divisor_is_the_mean_over_processes(retinas, monkeypatch):
     pair, *_ = one_pass(DenseLogits('positives'), *retinas)
     count = len(pair.student)
     # The other process has no positives at all.
-    monkeypatch.setattr(shared, 'reduce_mean', lambda x: x / 2)
+    monkeypatch.setattr(logit_pair, 'all_reduce', lambda x, _: x.div_(2))
     pair, *_ = one_pass(DenseLogits('positives'), *retinas)
     assert pair.avg_factor == count / 2
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdet_rankkd.structures import DistillBatch, LogitPair
 
 from ..base import DistillLoss
+from .choice import check_choice, choose
 
 REDUCTIONS = ('none', 'mean', 'sum')
 VIEWS = ('weak', 'strong', 'both')
@@ -122,6 +123,12 @@ class LogitLoss(DistillLoss):
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
         view (str): Where images come in two views: ``'weak'``, ``'strong'``,
             or ``'both'`` for the sum over the two.
+        rows (str, optional): Rows that count in a distillation: ``'all'``;
+            those of an object (``'foreground'``); or all, weighted by the
+            teacher's ``'confidence'`` that there is an object. By default
+            what the recorder is set to. See :func:`choose`.
+        background (bool, optional): Whether the background column counts, if
+            there is one; by default what the recorder is set to.
         **kwargs (Any): Those of :class:`DistillLoss`.
 
     Raises:
@@ -133,9 +140,17 @@ class LogitLoss(DistillLoss):
     sigmoid: Optional[bool] = False
 
     def __init__(
-        self, reduction: str = 'mean', view: str = 'weak', **kwargs: Any
+        self,
+        reduction: str = 'mean',
+        view: str = 'weak',
+        rows: Optional[str] = None,
+        background: Optional[bool] = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_choice(rows, background)
+        self.chosen_rows = rows
+        self.background = background
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f'reduction must be one of {REDUCTIONS}, got {reduction!r}'
@@ -179,7 +194,9 @@ class LogitLoss(DistillLoss):
         return self.of_pair(batch.logits) + self.of_pair(strong)
 
     def of_pair(self, pair: LogitPair) -> Tensor:
-        """Weighted loss of the logits of one view."""
+        """Weighted loss of the chosen rows and columns of one view."""
+        who = type(self).__name__
+        pair = choose(pair, self.chosen_rows, self.background, who)
         return self(
             pair.student,
             pair.teacher,
@@ -229,10 +246,10 @@ class BatchLoss(LogitLoss):
 
     Args:
         **kwargs (Any): Those of :class:`LogitLoss`; ``reduction`` can only be
-            ``'mean'``.
+            ``'mean'``, and ``rows`` only None.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If they are not.
     """
 
     # Said of weighted rows, which come from boxes and not from images.
@@ -241,6 +258,11 @@ class BatchLoss(LogitLoss):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._check_reduction(self.reduction)
+        if self.chosen_rows is not None:
+            raise ValueError(
+                f'{type(self).__name__} is a loss of a batch, and has no rows '
+                f'to choose from: rows={self.chosen_rows!r}'
+            )
 
     def _check_reduction(self, reduction: str) -> None:
         if reduction != 'mean':
