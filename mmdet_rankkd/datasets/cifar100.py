@@ -5,10 +5,11 @@ import io
 import pickle
 import tarfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from PIL import Image
 
 from mmdet_rankkd.compat import numpy_multiarray
 from mmdet_rankkd.registry import DATASETS
@@ -97,14 +98,17 @@ class CIFAR100(BaseDataset):
     """CIFAR-100: 50,000 and 10,000 images of 32 x 32 pixels, 100 classes.
 
     ``data_root`` holds the archive ``cifar-100-python.tar.gz``, which is read
-    as it is, or the folder that it unpacks to. Nothing is downloaded and
-    nothing written. ``img`` is RGB.
+    as it is, or the folder that it unpacks to; or a folder ``train`` or
+    ``test`` with a folder of image files for each class, whose sorted names
+    are the classes in the official order. Nothing is downloaded and nothing
+    written. ``img`` is RGB.
 
     Args:
-        data_root (str): Folder of the archive or of the unpacked folder.
+        data_root (str): Folder of the archive, of the unpacked folder or of
+            the image files.
         split (str): ``'train'`` or ``'test'``.
-        md5 (dict, optional): Expected hashes in place of the published ones,
-            by name; ``dict()`` for none.
+        md5 (dict or bool, optional): Expected hashes in place of the
+            published ones, by name; False for none.
         **kwargs (Any): Those of ``mmengine.dataset.BaseDataset``.
 
     Raises:
@@ -118,13 +122,20 @@ class CIFAR100(BaseDataset):
         self,
         data_root: str,
         split: str = 'train',
-        md5: Optional[Dict[str, str]] = None,
+        md5: Union[Dict[str, str], bool, None] = None,
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'test'):
             raise ValueError(f"split must be 'train' or 'test', got {split!r}")
         self.split = split
-        self.md5 = MD5 if md5 is None else md5
+        if not (md5 is None or isinstance(md5, (dict, bool))):
+            raise TypeError(
+                'md5 must be a dict of hashes by file name, False for no '
+                f'check, or None for the published ones, got {md5!r}'
+            )
+        self.md5: Dict[str, str] = MD5
+        if md5 is not None and md5 is not True:
+            self.md5 = md5 or {}
         super().__init__(data_root=data_root, **kwargs)
 
     def _read(self, name: str) -> Dict[str, Any]:
@@ -163,8 +174,38 @@ class CIFAR100(BaseDataset):
             )
         return content
 
+    def _read_folders(self, folder: Path) -> List[dict]:
+        """Images of a folder with a folder for each class.
+
+        Raises:
+            ValueError: If there are not 100 of them, or an image has another
+                size.
+        """
+        classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        if len(classes) != 100:
+            raise ValueError(
+                f'{folder} has {len(classes)} folders of classes, not the 100 '
+                'of CIFAR-100'
+            )
+        self._metainfo['classes'] = tuple(classes)
+        found = []
+        for label, name in enumerate(classes):
+            for path in sorted((folder / name).iterdir()):
+                with Image.open(path) as image:
+                    pixels = np.asarray(image.convert('RGB'))
+                if pixels.shape != (32, 32, 3):
+                    raise ValueError(
+                        f'{path} has {pixels.shape[1]} x {pixels.shape[0]} '
+                        'pixels, not 32 x 32'
+                    )
+                found.append(dict(img=pixels, gt_label=label))
+        return found
+
     def load_data_list(self) -> List[dict]:
         """``img`` (RGB) and ``gt_label`` of each image."""
+        folder = Path(self.data_root) / self.split
+        if folder.is_dir() and not (Path(self.data_root) / FOLDER).is_dir():
+            return self._read_folders(folder)
         meta = self._read('meta')
         self._metainfo['classes'] = tuple(meta['fine_label_names'])
         content = self._read(self.split)

@@ -46,6 +46,39 @@ def test_cifar_from_the_archive(cifar, tmp_path):
         CIFAR100(str(tmp_path))
 
 
+def test_cifar_from_folders_of_image_files(cifar, tmp_path):
+    """The same images as PNG files, a folder a class."""
+    whole = CIFAR100(str(cifar), md5=False)
+    for name in whole.metainfo['classes']:
+        (tmp_path / 'train' / name).mkdir(parents=True)
+    for index in range(len(whole)):
+        item = whole[index]
+        name = whole.metainfo['classes'][item['gt_label']]
+        path = tmp_path / f'train/{name}/{index:03d}.png'
+        cv2.imwrite(str(path), item['img'][..., ::-1])
+    data = CIFAR100(str(tmp_path))
+    assert data.metainfo['classes'] == whole.metainfo['classes']
+    order = sorted(range(12), key=lambda i: (whole[i]['gt_label'], i))
+    assert len(data) == 12
+    for item, index in zip(data, order):
+        assert item['gt_label'] == whole[index]['gt_label']
+        np.testing.assert_array_equal(item['img'], whole[index]['img'])
+    (name, *_) = whole.metainfo['classes']
+    cv2.imwrite(
+        str(tmp_path / f'train/{name}/z.png'), np.zeros((4, 5, 3), np.uint8)
+    )
+    with pytest.raises(ValueError, match='has 5 x 4 pixels'):
+        CIFAR100(str(tmp_path))
+    (tmp_path / 'train' / 'another').mkdir()
+    with pytest.raises(ValueError, match='has 101 folders of classes'):
+        CIFAR100(str(tmp_path))
+
+
+def test_cifar_hashes_from_the_command_line(cifar):
+    with pytest.raises(TypeError, match="md5 must be a dict .* got '{}'"):
+        CIFAR100(str(cifar), md5='{}')
+
+
 def test_cifar_as_python_2_wrote_it():
     """Bytes strings, NumPy arrays under their old names."""
     pixels = bytes(range(256)) * 12

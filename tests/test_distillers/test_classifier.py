@@ -12,7 +12,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.engine.check_teacher import check_teacher
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import kendall_rank_loss, kl_div_loss
-from mmdet_rankkd.models import CifarResNet
+from mmdet_rankkd.models import CifarResNet, ClsDataSample, DistilledHead
 
 from ..helpers import ROOT, build, make_runner, save_teacher, small_cls
 
@@ -387,3 +387,22 @@ def test_check_teacher(config, cifar):
     finally:
         CifarResNet.features = forward
     assert set(sizes) == {(8, 8)}
+
+
+def test_a_plain_distilled_head_lacks_no_gradient():
+    """Its second layer has one of zero where nothing distils."""
+    torch.manual_seed(0)
+    head = DistilledHead(num_classes=5, in_channels=8)
+    for layer in (head.fc, head.fc_dist):
+        torch.nn.init.normal_(layer.weight)
+    feats = torch.randn(2, 3, 8)
+    samples = [ClsDataSample().set_gt_label(i) for i in (0, 3, 4)]
+    losses = head.loss(feats, samples)
+    expected = torch.nn.functional.cross_entropy(
+        head.fc(feats[0]), torch.tensor([0, 3, 4])
+    )
+    assert torch.equal(losses['loss_cls'], expected)
+    losses['loss_cls'].backward()
+    assert head.fc.weight.grad.any()
+    for parameter in head.fc_dist.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
