@@ -163,7 +163,7 @@ def run_jobs(jobs: Sequence[Job], pool: Pool) -> None:
                     waiting.append((job, attempt + 1))
                     continue
                 progress.done += 1
-                reason = str(error or '') or future.result()
+                reason = repr(error) if error else future.result()
                 if reason:
                     failed.append(
                         f'  {job.name}, seed {job.seed}: {reason} '
