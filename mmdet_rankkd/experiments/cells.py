@@ -168,7 +168,11 @@ class CellSet:
             place[key] = copy.deepcopy(value)
         found = from_facts(Method, facts, f'method {base!r} of {self.name}')
         if plus:
-            arguments = choose('ranking weight for method', base, self.rank)
+            what = (
+                f'entry in rank of configs/_base_/cells/{self.name}.py, which '
+                'says with which weight ranking is added to the method'
+            )
+            arguments = choose(what, base, self.rank)
             found.losses.append(dict(type=RANK, **arguments))
         return found
 

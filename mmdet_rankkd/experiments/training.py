@@ -64,11 +64,14 @@ class Job:
     def claim(self) -> None:
         """Note the options in the folder.
 
+        A training that ended before its first checkpoint holds nothing, so
+        that other options may take its place.
+
         Raises:
             FileExistsError: If it holds a training with other options.
         """
         file = self.folder / OPTIONS
-        if not file.is_file():
+        if not self.done and not any(self.folder.glob('*.pth')):
             self.folder.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self.options))
         before = json.loads(file.read_text())

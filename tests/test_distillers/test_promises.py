@@ -48,6 +48,8 @@ def test_every_loss_is_walked():
         and issubclass(kind, DistillLoss)
         and kind.__module__.startswith('mmdet_rankkd.')
     }
+    lacking = registered - set(LOSSES)
+    assert not lacking, f'give them settings in tests/setups.py: {lacking}'
     assert registered == set(LOSSES)
     assert {loss for _, loss in PAIRS} == set(LOSSES)
 
@@ -136,10 +138,12 @@ def compare_with_plain(name, losses, checkpoints):
     distilled = train(make(name, checkpoints, losses), name)
     plain = train(make(name, checkpoints, None), name)
     assert distilled[0] == plain[0]
-    for ours, expected in zip(distilled[1:], plain[1:]):
-        assert list(ours) == list(expected)
+    # Where the student's own gradient is exactly zero, NOTHING is not.
+    least = 1e-20 if any(x['loss_weight'] for x in losses) else 0
+    for found, expected in zip(distilled[1:], plain[1:]):
+        assert list(found) == list(expected)
         for key, value in expected.items():
-            assert torch.equal(ours[key], value), key
+            assert (found[key] - value).abs().max() <= least, key
 
 
 @pytest.mark.parametrize('name', SETUPS)

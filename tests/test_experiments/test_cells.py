@@ -56,7 +56,7 @@ _students = {}
 def test_there_are_all_tables():
     demos = ['atss', 'cls', 'faster-rcnn', 'fcos', 'gfl', 'retinanet']
     expected = [f'demo_{x}' for x in [*demos, 'rtmdet']]
-    assert sorted([*expected, *(f'table{i}' for i in range(1, 14))]) == NAMES
+    assert {*expected, *(f'table{i}' for i in range(1, 14))} <= set(NAMES)
     assert len(CELLS) > 400
 
 

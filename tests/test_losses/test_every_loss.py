@@ -143,8 +143,10 @@ def adapters(loss):
 
 
 def test_every_loss_is_here():
-    assert set(SETTINGS) == set(MODULES)
-    assert set(EXAMPLES) == set(FUNCTIONS)
+    lacking = set(MODULES) - set(SETTINGS), set(FUNCTIONS) - set(EXAMPLES)
+    assert not lacking[0], f'give them settings in SETTINGS: {lacking[0]}'
+    assert not lacking[1], f'give them an example in EXAMPLES: {lacking[1]}'
+    assert set(SETTINGS) == set(MODULES) and set(EXAMPLES) == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, *HALVES])
