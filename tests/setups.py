@@ -43,6 +43,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'MLKDLoss': {},
     'NKDLoss': {},
     'OFDLoss': {},
+    'PKDLoss': dict(levels=(0, 1, 2, 3)),
     'ReviewKDLoss': dict(max_mid=16),
 }
 FOR_CLASSIFIERS = ('CRDLoss', 'DISTLoss', 'MLKDLoss', 'OFDLoss')

@@ -7,6 +7,7 @@ from .feature.crd import CRDLoss, crd_side
 from .feature.fgfi import FGFILoss, fgfi_loss
 from .feature.fitnet import FitNetLoss, fitnet_loss
 from .feature.ofd import OFDLoss, ofd_loss
+from .feature.pkd import PKDLoss, pkd_loss
 from .feature.review_kd import ReviewKDLoss, hcl_loss
 from .logit.base import LogitLoss, prepare_pair, reduce_rows
 from .logit.ctkd import CTKDLoss, ctkd_loss
@@ -43,6 +44,7 @@ __all__ = [
     'MLKDLoss',
     'NKDLoss',
     'OFDLoss',
+    'PKDLoss',
     'RankSettings',
     'ReviewKDLoss',
     'Schedule',
@@ -61,6 +63,7 @@ __all__ = [
     'mlkd_loss',
     'nkd_loss',
     'ofd_loss',
+    'pkd_loss',
     'prepare_pair',
     'reduce_rows',
     'standardize',

@@ -21,6 +21,8 @@ from ..helpers import (
 )
 
 KINDS = ('FitNetLoss', 'ATLoss', 'OFDLoss', 'ReviewKDLoss')
+# Of detectors' necks, and here of the stages of classifiers.
+NECK_KINDS = ('PKDLoss',)
 # Channels of the student's levels for ReviewKD, deep first, and sizes and
 # channels of the teacher's.
 REVIEW = {
@@ -95,7 +97,7 @@ def test_review_kd_channels_come_from_the_networks(config, student, teacher):
     ]
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KINDS + NECK_KINDS)
 def test_two_steps_beside_ranking(config, kind):
     """The student and what the loss learns move; the checkpoint has both."""
     cfg = config(loss_of(kind), loss_of('KendallRankLoss'))

@@ -45,6 +45,7 @@ SETTINGS = {
     'MLKDLoss': [{}, dict(standardized=True, reference_slip=True)],
     'NKDLoss': [{}],
     'OFDLoss': [{}],
+    'PKDLoss': [dict(levels=(0, 1, 2))],
     'ReviewKDLoss': [{}],
 }
 HALVES = [torch.float16, torch.bfloat16]
@@ -241,6 +242,7 @@ EXAMPLES = {
     'mlkd_loss': lambda: [*logits(), draw(2, 6, 7, seed=1).unbind()],
     'nkd_loss': lambda: [*logits(), labels()],
     'ofd_loss': lambda: [*maps(), -torch.ones(3)],
+    'pkd_loss': maps,
 }
 
 
