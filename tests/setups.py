@@ -34,6 +34,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'BinaryKLDivLoss': {},
     'CRDLoss': dict(num_data=20, width=8),
     'CTKDLoss': {},
+    'CWDLoss': {},
     'DISTLoss': {},
     'DKDLoss': {},
     'FGFILoss': dict(levels=(0, 1, 2, 3)),

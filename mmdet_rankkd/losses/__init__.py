@@ -4,6 +4,7 @@ from .base import DistillLoss, Schedule
 from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
+from .feature.cwd import CWDLoss, cwd_loss
 from .feature.fgfi import FGFILoss, fgfi_loss
 from .feature.fitnet import FitNetLoss, fitnet_loss
 from .feature.ofd import OFDLoss, ofd_loss
@@ -32,6 +33,7 @@ __all__ = [
     'BinaryKLDivLoss',
     'CRDLoss',
     'CTKDLoss',
+    'CWDLoss',
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
@@ -52,6 +54,7 @@ __all__ = [
     'binary_kl_div_loss',
     'crd_side',
     'ctkd_loss',
+    'cwd_loss',
     'dist_loss',
     'dkd_loss',
     'fgfi_loss',

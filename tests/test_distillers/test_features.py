@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.experiments.cells import compose, read_cells
-from mmdet_rankkd.losses import fitnet_loss
+from mmdet_rankkd.losses import cwd_loss, fitnet_loss
+from mmdet_rankkd.recorders import listening
 
 from ..helpers import (
     ROOT,
@@ -19,10 +20,12 @@ from ..helpers import (
     save_teacher,
     small_cls,
 )
+from ..setups import SETUPS, distiller_config
+from ..setups import save_teacher as save_any
 
 KINDS = ('FitNetLoss', 'ATLoss', 'OFDLoss', 'ReviewKDLoss')
 # Of detectors' necks, and here of the stages of classifiers.
-NECK_KINDS = ('PKDLoss',)
+NECK_KINDS = ('PKDLoss', 'CWDLoss')
 # Channels of the student's levels for ReviewKD, deep first, and sizes and
 # channels of the teacher's.
 REVIEW = {
@@ -220,3 +223,26 @@ def test_ofd_needs_norms(config):
     data = next(iter(runner.train_dataloader))
     with pytest.raises(TypeError, match='OFDLoss needs a teacher'):
         runner.model.data_preprocessor(data, True)
+
+
+@pytest.mark.parametrize('detector', ['gfl', 'retinanet'])
+def test_class_maps_are_those_of_the_heads(detector, tmp_path):
+    setup = SETUPS[detector]()
+    save_any(setup, tmp_path / 'teacher.pth')
+    losses = [
+        loss_of('CWDLoss', maps='classes', loss_weight=1.0),
+        loss_of('CWDLoss', loss_name='loss_cwd_neck'),
+    ]
+    model = build(distiller_config(setup, tmp_path / 'teacher.pth', losses))
+    model.prepare()
+    outputs = []
+    data = model.data_preprocessor(raw_batch(), True)
+    heads = model.student.bbox_head, model.teacher.model.bbox_head
+    with (
+        listening(heads[0], 'forward', lambda out, *x: outputs.append(out[0])),
+        listening(heads[1], 'forward', lambda out, *x: outputs.append(out[0])),
+    ):
+        found = model.train()(**data, mode='loss')
+    expected = sum(cwd_loss(s, t) for s, t in zip(*outputs))
+    torch.testing.assert_close(found['loss_cwd'], expected)
+    assert found['loss_cwd_neck'].isfinite()
