@@ -41,6 +41,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'FitNetLoss': dict(levels=(0, 1), loss_weight=1.0),
     'KLDivLoss': {},
     'KendallRankLoss': {},
+    'MGDLoss': dict(levels=(0, 1, 2, 3)),
     'MLKDLoss': {},
     'NKDLoss': {},
     'OFDLoss': {},

@@ -7,6 +7,7 @@ from .feature.crd import CRDLoss, crd_side
 from .feature.cwd import CWDLoss, cwd_loss
 from .feature.fgfi import FGFILoss, fgfi_loss
 from .feature.fitnet import FitNetLoss, fitnet_loss
+from .feature.mgd import MGDLoss, mgd_loss
 from .feature.ofd import OFDLoss, ofd_loss
 from .feature.pkd import PKDLoss, pkd_loss
 from .feature.review_kd import ReviewKDLoss, hcl_loss
@@ -43,6 +44,7 @@ __all__ = [
     'KLDivLoss',
     'KendallRankLoss',
     'LogitLoss',
+    'MGDLoss',
     'MLKDLoss',
     'NKDLoss',
     'OFDLoss',
@@ -63,6 +65,7 @@ __all__ = [
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
+    'mgd_loss',
     'mlkd_loss',
     'nkd_loss',
     'ofd_loss',

@@ -25,7 +25,7 @@ from ..setups import save_teacher as save_any
 
 KINDS = ('FitNetLoss', 'ATLoss', 'OFDLoss', 'ReviewKDLoss')
 # Of detectors' necks, and here of the stages of classifiers.
-NECK_KINDS = ('PKDLoss', 'CWDLoss')
+NECK_KINDS = ('PKDLoss', 'CWDLoss', 'MGDLoss')
 # Channels of the student's levels for ReviewKD, deep first, and sizes and
 # channels of the teacher's.
 REVIEW = {
@@ -103,7 +103,8 @@ def test_review_kd_channels_come_from_the_networks(config, student, teacher):
 @pytest.mark.parametrize('kind', KINDS + NECK_KINDS)
 def test_two_steps_beside_ranking(config, kind):
     """The student and what the loss learns move; the checkpoint has both."""
-    cfg = config(loss_of(kind), loss_of('KendallRankLoss'))
+    settings = dict(levels=(0, 1, 2)) if kind == 'MGDLoss' else {}
+    cfg = config(loss_of(kind, **settings), loss_of('KendallRankLoss'))
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = make_runner(cfg)
     before = {k: v.clone() for k, v in runner.model.named_parameters()}
