@@ -37,6 +37,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'CWDLoss': {},
     'DISTLoss': {},
     'DKDLoss': {},
+    'FGDLoss': dict(levels=(0, 1, 2, 3)),
     'FGFILoss': dict(levels=(0, 1, 2, 3)),
     'FitNetLoss': dict(levels=(0, 1), loss_weight=1.0),
     'KLDivLoss': {},
@@ -49,6 +50,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'ReviewKDLoss': dict(max_mid=16),
 }
 FOR_CLASSIFIERS = ('CRDLoss', 'DISTLoss', 'MLKDLoss', 'OFDLoss')
+NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
 #: for the background.
@@ -76,6 +78,8 @@ class Setup:
         """Names of the losses that are for it."""
         for name in LOSSES:
             if not self.classifies and name in FOR_CLASSIFIERS:
+                continue
+            if self.classifies and name in NEEDS_BOXES:
                 continue
             if name in NEEDS_ANCHORS and not self.anchors:
                 continue

@@ -5,6 +5,7 @@ from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
 from .feature.cwd import CWDLoss, cwd_loss
+from .feature.fgd import FGDLoss, fgd_focal_loss, fgd_global_loss
 from .feature.fgfi import FGFILoss, fgfi_loss
 from .feature.fitnet import FitNetLoss, fitnet_loss
 from .feature.mgd import MGDLoss, mgd_loss
@@ -38,6 +39,7 @@ __all__ = [
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
+    'FGDLoss',
     'FGFILoss',
     'FeatureLoss',
     'FitNetLoss',
@@ -59,6 +61,8 @@ __all__ = [
     'cwd_loss',
     'dist_loss',
     'dkd_loss',
+    'fgd_focal_loss',
+    'fgd_global_loss',
     'fgfi_loss',
     'fitnet_loss',
     'hcl_loss',
