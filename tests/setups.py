@@ -34,18 +34,23 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'BinaryKLDivLoss': {},
     'CRDLoss': dict(num_data=20, width=8),
     'CTKDLoss': {},
+    'CWDLoss': {},
     'DISTLoss': {},
     'DKDLoss': {},
+    'FGDLoss': dict(levels=(0, 1, 2, 3)),
     'FGFILoss': dict(levels=(0, 1, 2, 3)),
     'FitNetLoss': dict(levels=(0, 1), loss_weight=1.0),
     'KLDivLoss': {},
     'KendallRankLoss': {},
+    'MGDLoss': dict(levels=(0, 1, 2, 3)),
     'MLKDLoss': {},
     'NKDLoss': {},
     'OFDLoss': {},
+    'PKDLoss': dict(levels=(0, 1, 2, 3)),
     'ReviewKDLoss': dict(max_mid=16),
 }
 FOR_CLASSIFIERS = ('CRDLoss', 'DISTLoss', 'MLKDLoss', 'OFDLoss')
+NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
 #: for the background.
@@ -73,6 +78,8 @@ class Setup:
         """Names of the losses that are for it."""
         for name in LOSSES:
             if not self.classifies and name in FOR_CLASSIFIERS:
+                continue
+            if self.classifies and name in NEEDS_BOXES:
                 continue
             if name in NEEDS_ANCHORS and not self.anchors:
                 continue

@@ -4,9 +4,13 @@ from .base import DistillLoss, Schedule
 from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
+from .feature.cwd import CWDLoss, cwd_loss
+from .feature.fgd import FGDLoss, fgd_focal_loss, fgd_global_loss
 from .feature.fgfi import FGFILoss, fgfi_loss
 from .feature.fitnet import FitNetLoss, fitnet_loss
+from .feature.mgd import MGDLoss, mgd_loss
 from .feature.ofd import OFDLoss, ofd_loss
+from .feature.pkd import PKDLoss, pkd_loss
 from .feature.review_kd import ReviewKDLoss, hcl_loss
 from .logit.base import LogitLoss, prepare_pair, reduce_rows
 from .logit.ctkd import CTKDLoss, ctkd_loss
@@ -31,18 +35,22 @@ __all__ = [
     'BinaryKLDivLoss',
     'CRDLoss',
     'CTKDLoss',
+    'CWDLoss',
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
+    'FGDLoss',
     'FGFILoss',
     'FeatureLoss',
     'FitNetLoss',
     'KLDivLoss',
     'KendallRankLoss',
     'LogitLoss',
+    'MGDLoss',
     'MLKDLoss',
     'NKDLoss',
     'OFDLoss',
+    'PKDLoss',
     'RankSettings',
     'ReviewKDLoss',
     'Schedule',
@@ -50,17 +58,22 @@ __all__ = [
     'binary_kl_div_loss',
     'crd_side',
     'ctkd_loss',
+    'cwd_loss',
     'dist_loss',
     'dkd_loss',
+    'fgd_focal_loss',
+    'fgd_global_loss',
     'fgfi_loss',
     'fitnet_loss',
     'hcl_loss',
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
+    'mgd_loss',
     'mlkd_loss',
     'nkd_loss',
     'ofd_loss',
+    'pkd_loss',
     'prepare_pair',
     'reduce_rows',
     'standardize',

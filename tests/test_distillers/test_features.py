@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.experiments.cells import compose, read_cells
-from mmdet_rankkd.losses import fitnet_loss
+from mmdet_rankkd.losses import cwd_loss, fitnet_loss
+from mmdet_rankkd.recorders import listening
 
 from ..helpers import (
     ROOT,
@@ -19,8 +20,12 @@ from ..helpers import (
     save_teacher,
     small_cls,
 )
+from ..setups import SETUPS, distiller_config
+from ..setups import save_teacher as save_any
 
 KINDS = ('FitNetLoss', 'ATLoss', 'OFDLoss', 'ReviewKDLoss')
+# Of detectors' necks, and here of the stages of classifiers.
+NECK_KINDS = ('PKDLoss', 'CWDLoss', 'MGDLoss')
 # Channels of the student's levels for ReviewKD, deep first, and sizes and
 # channels of the teacher's.
 REVIEW = {
@@ -95,10 +100,11 @@ def test_review_kd_channels_come_from_the_networks(config, student, teacher):
     ]
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KINDS + NECK_KINDS)
 def test_two_steps_beside_ranking(config, kind):
     """The student and what the loss learns move; the checkpoint has both."""
-    cfg = config(loss_of(kind), loss_of('KendallRankLoss'))
+    settings = dict(levels=(0, 1, 2)) if kind == 'MGDLoss' else {}
+    cfg = config(loss_of(kind, **settings), loss_of('KendallRankLoss'))
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = make_runner(cfg)
     before = {k: v.clone() for k, v in runner.model.named_parameters()}
@@ -218,3 +224,26 @@ def test_ofd_needs_norms(config):
     data = next(iter(runner.train_dataloader))
     with pytest.raises(TypeError, match='OFDLoss needs a teacher'):
         runner.model.data_preprocessor(data, True)
+
+
+@pytest.mark.parametrize('detector', ['gfl', 'retinanet'])
+def test_class_maps_are_those_of_the_heads(detector, tmp_path):
+    setup = SETUPS[detector]()
+    save_any(setup, tmp_path / 'teacher.pth')
+    losses = [
+        loss_of('CWDLoss', maps='classes', loss_weight=1.0),
+        loss_of('CWDLoss', loss_name='loss_cwd_neck'),
+    ]
+    model = build(distiller_config(setup, tmp_path / 'teacher.pth', losses))
+    model.prepare()
+    outputs = []
+    data = model.data_preprocessor(raw_batch(), True)
+    heads = model.student.bbox_head, model.teacher.model.bbox_head
+    with (
+        listening(heads[0], 'forward', lambda out, *x: outputs.append(out[0])),
+        listening(heads[1], 'forward', lambda out, *x: outputs.append(out[0])),
+    ):
+        found = model.train()(**data, mode='loss')
+    expected = sum(cwd_loss(s, t) for s, t in zip(*outputs))
+    torch.testing.assert_close(found['loss_cwd'], expected)
+    assert found['loss_cwd_neck'].isfinite()

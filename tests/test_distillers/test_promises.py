@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 
 from mmdet_rankkd.losses import DistillLoss
@@ -52,6 +53,12 @@ def test_every_loss_is_walked():
     assert not lacking, f'give them settings in tests/setups.py: {lacking}'
     assert registered == set(LOSSES)
     assert {loss for _, loss in PAIRS} == set(LOSSES)
+
+
+@pytest.fixture(autouse=True)
+def no_training_before(request):
+    """The epoch of another test's Runner is not this one's."""
+    MessageHub.get_instance(request.node.nodeid)
 
 
 @pytest.fixture(scope='module')

@@ -24,25 +24,7 @@ from mmdet_rankkd.losses.feature.ofd import margin_of
 from mmdet_rankkd.losses.feature.review_kd import ABF
 from mmdet_rankkd.structures import Features
 
-
-def maps(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def features(*shapes, pooled=5, seed=0):
-    """Features of two images with maps of these channels and sizes."""
-    pre = [
-        maps(2, c, n, n, seed=seed + i).float()
-        for i, (c, n) in enumerate(shapes)
-    ]
-    last = maps(2, pooled, seed=seed + 99).float() if pooled else None
-    return Features([p.relu() for p in pre], pre, last)
-
-
-def gradcheck(function, *inputs):
-    inputs = [x.clone().requires_grad_() for x in inputs]
-    assert torch.autograd.gradcheck(function, inputs)
+from .maps import features, gradcheck, maps
 
 
 def test_fitnet_loss():

@@ -3,7 +3,7 @@
 from typing import List, Sequence, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet_rankkd.structures import DistillBatch, Features, Probe
 
@@ -80,6 +80,46 @@ def check_maps(maps: Sequence[Tensor], who: str, loss: str) -> None:
                 f'{loss} compares maps of shape (B, C, H, W); the {who} has '
                 f'features of shape {tuple(m.shape)}'
             )
+
+
+def pair_levels(
+    student: Features, teacher: Features, levels: Sequence[int], loss: str
+) -> List[Tuple[Tensor, Tensor]]:
+    """Maps of student and teacher, level by level.
+
+    Raises:
+        ValueError: If one of them has no such level, or no maps.
+    """
+    first = choose(student.stages, levels, 'the student')
+    second = choose(teacher.stages, levels, 'the teacher')
+    check_maps(first, 'student', loss)
+    check_maps(second, 'teacher', loss)
+    return list(zip(first, second))
+
+
+def check_sizes(
+    pairs: Sequence[Tuple[Tensor, Tensor]], levels: Sequence[int], loss: str
+) -> None:
+    """Raise ValueError unless the maps of each level are of one size."""
+    for level, (s, t) in zip(levels, pairs):
+        if s.shape[2:] != t.shape[2:]:
+            raise ValueError(
+                f'{loss}: level {level} is {tuple(s.shape[2:])} of the '
+                f'student and {tuple(t.shape[2:])} of the teacher'
+            )
+
+
+def align(student: Tensor, teacher: Tensor) -> nn.Module:
+    """A 1 x 1 convolution to the teacher's channels, if they differ.
+
+    Args:
+        student (Tensor): Shape (B, C, H, W).
+        teacher (Tensor): Shape (B, C', H', W').
+    """
+    inputs, outputs = student.shape[1], teacher.shape[1]
+    if inputs == outputs:
+        return nn.Identity()
+    return nn.Conv2d(inputs, outputs, 1)
 
 
 def pooled(features: Features, who: str, loss: str) -> Tensor:

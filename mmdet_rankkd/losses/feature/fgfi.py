@@ -10,7 +10,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import DistillBatch, Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, choose, in_float
+from .base import FeatureLoss, check_sizes, in_float, pair_levels
 
 
 @without_autocast
@@ -88,16 +88,9 @@ class FGFILoss(FeatureLoss):
         Raises:
             ValueError: If a level of the two has different sizes.
         """
-        levels = choose(student.stages, self.levels, 'the student')
-        targets = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(levels, 'student', 'FGFILoss')
-        check_maps(targets, 'teacher', 'FGFILoss')
-        for level, s, t in zip(self.levels, levels, targets):
-            if s.shape[2:] != t.shape[2:]:
-                raise ValueError(
-                    f'FGFILoss: level {level} is {tuple(s.shape[2:])} of the '
-                    f'student and {tuple(t.shape[2:])} of the teacher'
-                )
+        pairs = pair_levels(student, teacher, self.levels, 'FGFILoss')
+        check_sizes(pairs, self.levels, 'FGFILoss')
+        for s, t in pairs:
             conv = nn.Conv2d(s.shape[1], t.shape[1], 3, padding=1)
             nn.init.trunc_normal_(conv.weight, std=1e-4)
             nn.init.zeros_(conv.get_parameter('bias'))

@@ -9,7 +9,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, choose, in_float
+from .base import FeatureLoss, in_float, pair_levels
 
 
 @without_autocast
@@ -94,11 +94,7 @@ class FitNetLoss(FeatureLoss):
 
     def build(self, student: Features, teacher: Features) -> None:
         """One regressor a level."""
-        hints = choose(student.stages, self.levels, 'the student')
-        targets = choose(teacher.stages, self.levels, 'the teacher')
-        check_maps(hints, 'student', 'FitNetLoss')
-        check_maps(targets, 'teacher', 'FitNetLoss')
-        for s, t in zip(hints, targets):
+        for s, t in pair_levels(student, teacher, self.levels, 'FitNetLoss'):
             self.regressors.append(regressor(s, t))
 
     def compare(self, student: Features, teacher: Features) -> Tensor:
