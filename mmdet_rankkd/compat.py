@@ -142,6 +142,15 @@ def check_mmcv_ops() -> None:
         ) from error
 
 
+def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
+    """Give a DataLoader another batch sampler.
+
+    It forbids that, since one whose workers run would not notice; it has to
+    come before the first iteration.
+    """
+    object.__setattr__(loader, 'batch_sampler', batch_sampler)
+
+
 def building_runner() -> Any:
     """The Runner of MMEngine that is being built by a caller, or None.
 

@@ -1,3 +1,3 @@
-from .hooks import BestHook, TauHook
+from .hooks import BestHook, ExactResumeHook, TauHook
 
-__all__ = ['BestHook', 'TauHook']
+__all__ = ['BestHook', 'ExactResumeHook', 'TauHook']
