@@ -71,7 +71,7 @@ class Job:
             FileExistsError: If it holds a training with other options.
         """
         file = self.folder / OPTIONS
-        if not self.done and not any(self.folder.glob('*.pth')):
+        if not self.done and not (self.folder / 'last_checkpoint').is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self.options))
         before = json.loads(file.read_text())

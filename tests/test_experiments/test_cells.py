@@ -280,7 +280,7 @@ def test_settings_that_name_nothing():
         (('vgg13_vgg9', 'kd'), "no pair 'vgg13_vgg9'"),
         ((pair, 'rkd'), "no method 'rkd'"),
         ((pair, 'kd+at'), r'\+rank'),
-        ((pair, 'rank+rank'), 'ranking weight'),
+        ((pair, 'rank+rank'), 'no entry in rank of'),
         ((pair, 'kd', dict(DKDLoss=dict(k=1))), 'no DKDLoss'),
         ((pair, 'kd', {}, {'train_datalaoder.x': 1}), "'train_datalaoder'"),
         ((pair, 'kd', {}, {'model.losses.1.k': 1}), 'do not fit'),
