@@ -30,9 +30,14 @@ METHODS = {
     'fgfi': ['mmdet_rankkd.FGFILoss'],
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
     'reviewkd': ['mmdet_rankkd.ReviewKDLoss'],
+    'pkd': ['mmdet_rankkd.PKDLoss'],
+    'cwd': ['mmdet_rankkd.CWDLoss'],
+    'mgd': ['mmdet_rankkd.MGDLoss'],
+    'fgd': ['mmdet_rankkd.FGDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }
 DENSE = [p for p in CONFIGS if p.parent.name == 'coco_dense']
+NECKS = [p for p in CONFIGS if p.parent.name == 'coco_detection_kd']
 DETECTORS = {
     'retinanet': 'RetinaNet',
     'gfl': 'GFL',
@@ -60,7 +65,7 @@ def test_round_trip_and_build(path, tmp_path):
         types = [x['type'] for x in cfg.model.losses]
         if path.parent.name == 'new_style':
             types = [f'mmdet_rankkd.{x.__name__}' for x in types]
-        if path in DENSE:
+        if path in DENSE + NECKS:
             types = [x.replace('.BinaryKL', '.KL') for x in types]
             name = DETECTORS[path.stem.split('_')[1]]
             assert type(model.student).__name__ == name
@@ -137,6 +142,27 @@ def test_dense_pairs_match(path):
     total, _ = model.parse_losses(losses)
     assert total.isfinite() and losses['loss_binary_kd'] > 0
     total.backward()
+
+
+@pytest.mark.parametrize('path', NECKS, ids=name_of)
+def test_a_step_of_feature_methods(path, tmp_path):
+    """With random weights of both; nothing learnt lacks a gradient."""
+    cfg = Config.fromfile(path)
+    teacher = build_model(load_config(cfg.model.teacher.config))
+    weights = dict(state_dict=teacher.state_dict())
+    torch.save(weights, tmp_path / 'teacher.pth')
+    cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
+    cfg.model.student.backbone.init_cfg = None
+    model = build(cfg.model).train()
+    data = model.data_preprocessor(raw_batch(), True)
+    model.prepare()
+    total, log = model.parse_losses(model(**data, mode='loss'))
+    method = path.stem.split('_')[0]
+    assert total.isfinite() and log[f'loss_{method}'] > 0
+    total.backward()
+    for name, parameter in model.losses.named_parameters():
+        assert parameter.grad is not None, name
+        assert '.adapters.' not in name  # 256 channels in both
 
 
 def test_student_channels_and_frozen_norm():
