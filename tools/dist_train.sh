@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dist_train.sh CONFIG GPUS [flags of train.py]
+# Without a GPU it starts so many processes on the CPU.
 set -eu
 CONFIG=$1
 GPUS=$2

@@ -6,14 +6,18 @@ open configs with an ``mmdet_rankkd::`` base.
 """
 
 import argparse
+import atexit
 import os
 from pathlib import Path
 from typing import List, Optional
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.compat import hide_note_on_faster_coco
 
 
@@ -57,7 +61,32 @@ def read_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Runner of a config, of its ``runner_type`` if it names one."""
     hide_note_on_faster_coco(cfg)
+    if cfg.launcher == 'pytorch' and get_device() == 'cpu':
+        join_on_cpu(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def join_on_cpu(cfg: Config) -> None:
+    """Let the processes of torchrun work together without a GPU.
+
+    MMEngine assumes one where it starts the process group, and where it wraps
+    the model.
+
+    Args:
+        cfg (Config): Its ``model_wrapper_cfg`` is set.
+    """
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+        # Its threads may else abort the process at its end.
+        atexit.register(torch.distributed.destroy_process_group)
+    wrapper = cfg.get('model_wrapper_cfg')
+    if wrapper is None:
+        wrapper = dict(
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
 def train(argv: Optional[List[str]] = None) -> None:
@@ -92,7 +121,9 @@ def train(argv: Optional[List[str]] = None) -> None:
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = args.resume
+        if args.resume == 'auto':
+            cfg.load_from = instead_of_damaged(cfg.work_dir)
     build_runner(cfg).train()
 
 

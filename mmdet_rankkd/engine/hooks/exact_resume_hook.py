@@ -12,7 +12,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmdet_rankkd.compat import replace_batch_sampler
 from mmdet_rankkd.registry import HOOKS
@@ -47,8 +47,10 @@ class ExactResumeHook(Hook):
     checkpoint is done first, so that the best values are right too.
 
     Not restored are transforms that keep generators or earlier images of
-    their own (``CachedMosaic``, ``CachedMixUp``), and gradients in the middle
-    of an accumulation over several processes; this is said in the log.
+    their own (``CachedMosaic``, ``CachedMixUp``). Neither are gradients in
+    the middle of an accumulation over several processes, the place in data
+    that are not read by batches of indices, and anything where the number of
+    processes is another: these are said in the log.
     """
 
     # After what changes the training's state, before CheckpointHook.
@@ -71,8 +73,10 @@ class ExactResumeHook(Hook):
         saved = self._usable(runner)
         seed = int(runner.seed if saved is None else saved['seed'])
         self._batches = None
-        if loader.batch_sampler is None:
-            warn('the data are not sampled in batches; their order is not')
+        if loader.batch_sampler is None or isinstance(
+            loader.dataset, IterableDataset
+        ):
+            warn('the training set is not read by batches of indices')
         else:
             self._batches = PlacedBatches(loader, runner, seed)
             replace_batch_sampler(loader, self._batches)

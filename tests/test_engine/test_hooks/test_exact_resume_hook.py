@@ -2,14 +2,17 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.engine.hooks import ExactResumeHook, exact_resume_hook
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.registry import HOOKS
 
@@ -335,6 +338,40 @@ def test_checkpoint_without_the_hook(classifier, tmp_path):
     run(classifier, tmp_path / 'resumed', start)
     logs = [x.read_text() for x in (tmp_path / 'resumed').glob('*/*.log')]
     assert 'written without this hook; resuming is not exact' in logs[0]
+
+
+def test_another_number_of_processes(classifier, tmp_path):
+    run(classifier, tmp_path / 'straight')
+    saved = torch.load(tmp_path / 'straight/iter_2.pth', weights_only=True)
+    saved['exact_resume']['random'] *= 2
+    torch.save(saved, tmp_path / 'two.pth')
+    run(classifier, tmp_path / 'resumed', tmp_path / 'two.pth')
+    (log,) = (tmp_path / 'resumed').glob('*/*.log')
+    assert 'the state of 2 processes, and there are 1' in log.read_text()
+
+
+class Stream(IterableDataset):
+    """Data without indices."""
+
+    def __iter__(self):
+        return iter(range(4))
+
+
+@pytest.mark.parametrize(
+    'loader', [DataLoader(Stream()), DataLoader([1, 2], batch_size=None)]
+)
+def test_data_without_batches_of_indices(loader, monkeypatch):
+    runner = SimpleNamespace(
+        train_dataloader=loader, train_loop=None, iter=0, seed=0
+    )
+    said = []
+    monkeypatch.setattr(exact_resume_hook, 'warn', said.append)
+    hook = ExactResumeHook()
+    hook.before_train(runner)
+    assert said == ['the training set is not read by batches of indices']
+    checkpoint = dict(optimizer={})
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert 'exact_resume' not in checkpoint
 
 
 def test_it_changes_nothing_of_a_training_without_validation(

@@ -1,0 +1,59 @@
+"""What to resume from where the newest checkpoint is damaged."""
+
+from pathlib import Path
+from typing import Any, List, Optional, Tuple, Union
+
+from mmengine.logging import print_log
+
+from .read import read_checkpoint
+
+
+def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
+    """Find what to resume from where the newest checkpoint is damaged.
+
+    The newest is the one that MMEngine noted in ``last_checkpoint``. Where it
+    is cut off or missing, as after a full disk or a crash, the one of the
+    most iterations among the others beside it is taken, and this is said.
+    Checkpoints without the optimizer's state are left out.
+
+    Args:
+        folder (str or Path): Work folder of the training.
+
+    Returns:
+        str, optional: Its path; None if the newest is intact or none was
+        noted, which MMEngine deals with by itself.
+
+    Raises:
+        ValueError: If checkpoints are there and none can be resumed from.
+    """
+    note = Path(folder) / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    newest = note.read_text().strip()
+    try:
+        read_checkpoint(newest)
+        return None
+    except (FileNotFoundError, ValueError) as error:
+        problem = str(error).rstrip('.')
+    beside = Path(newest).parent if newest else Path(folder)
+    others: List[Tuple[int, str]] = []
+    for file in sorted({*beside.glob('*.pth'), *Path(folder).glob('*.pth')}):
+        if str(file) == newest:
+            continue
+        try:
+            saved: Any = read_checkpoint(file)
+        except ValueError:
+            continue
+        if 'optimizer' in saved:
+            others.append((saved['meta']['iter'], str(file)))
+    if not others:
+        raise ValueError(
+            f'the newest {problem}. There is no other in {folder} to resume '
+            'from; train without --resume to start anew.'
+        )
+    iteration, other = max(others)
+    print_log(
+        f'The newest {problem}. Resuming from the one before it, '
+        f'{other} (iteration {iteration}).'
+    )
+    return other
