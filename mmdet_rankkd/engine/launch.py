@@ -61,7 +61,7 @@ def read_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """Runner of a config, of its ``runner_type`` if it names one."""
     hide_note_on_faster_coco(cfg)
-    if cfg.launcher == 'pytorch' and get_device() == 'cpu':
+    if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         join_on_cpu(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
