@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.losses import DistillLoss, kendall_tau
 from mmdet_rankkd.recorders import LogitRecorder
+from mmdet_rankkd.recorders.shared import ranking_warning
 from mmdet_rankkd.structures import LogitPair
 
 from .teacher import Teacher
@@ -35,8 +36,9 @@ def report(distiller: Distiller) -> None:
     sigmoid = distiller.logits.sigmoid(distiller.student)
     for loss in distiller.losses.values():
         loss.check(columns, sigmoid)
-    if distiller.log_tau and columns is not None and columns < 2:
-        warn('kendall_tau is not logged: one column has no order')
+    unordered = ranking_warning(columns) if columns == 1 else None
+    if distiller.log_tau and unordered is not None:
+        warn(unordered)
     print_log('\n'.join(describe(distiller)), 'current')
 
 
