@@ -6,8 +6,9 @@ open configs with an ``mmdet_rankkd::`` base.
 """
 
 import argparse
-import atexit
+import logging
 import os
+import sys
 from pathlib import Path
 from typing import List, Optional
 
@@ -77,8 +78,6 @@ def join_on_cpu(cfg: Config) -> None:
     """
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-        # Its threads may else abort the process at its end.
-        atexit.register(torch.distributed.destroy_process_group)
     wrapper = cfg.get('model_wrapper_cfg')
     if wrapper is None:
         wrapper = dict(
@@ -87,6 +86,23 @@ def join_on_cpu(cfg: Config) -> None:
         )
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def leave(cfg: Config) -> None:
+    """End the process after its work is done, where it works by gloo.
+
+    Gloo's threads outlive ``destroy_process_group`` as long as a model refers
+    to the group. One that asks for the interpreter while it shuts down aborts
+    the process ("terminate called without an active exception"), and torchrun
+    then reports a failed training. So the interpreter is not shut down.
+    """
+    if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
+        return
+    torch.distributed.barrier()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def train(argv: Optional[List[str]] = None) -> None:
@@ -125,6 +141,7 @@ def train(argv: Optional[List[str]] = None) -> None:
         if args.resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
     build_runner(cfg).train()
+    leave(cfg)
 
 
 def test(argv: Optional[List[str]] = None) -> None:
@@ -161,6 +178,7 @@ def test(argv: Optional[List[str]] = None) -> None:
             DumpDetResults(out_file_path=args.out)
         )
     runner.test()
+    leave(cfg)
 
 
 def use_tta(cfg: Config) -> None:
