@@ -15,6 +15,7 @@ from typing import List, Optional
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -57,6 +58,26 @@ def read_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     return cfg
+
+
+def add_safe_hooks(cfg: Config) -> None:
+    """Have a training notice losses that are not finite, and survive kills.
+
+    ``NonFiniteHook`` is added as the default hook ``finite`` unless there is
+    one of that name (None for no such hook), and ``AtomicCheckpointHook``
+    takes the place of MMEngine's ``CheckpointHook``. Neither changes what is
+    trained.
+
+    Args:
+        cfg (Config): Of a training; its ``default_hooks`` are set.
+    """
+    cfg.setdefault('default_hooks', {})
+    hooks = cfg.default_hooks
+    hooks.setdefault('finite', dict(type='mmdet_rankkd.NonFiniteHook'))
+    hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    saving = hooks.checkpoint
+    if saving and saving.get('type') in ('CheckpointHook', CheckpointHook):
+        saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -140,6 +161,7 @@ def train(argv: Optional[List[str]] = None) -> None:
         cfg.load_from = args.resume
         if args.resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
+    add_safe_hooks(cfg)
     build_runner(cfg).train()
     leave(cfg)
 
