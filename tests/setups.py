@@ -42,6 +42,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'FitNetLoss': dict(levels=(0, 1), loss_weight=1.0),
     'KLDivLoss': {},
     'KendallRankLoss': {},
+    'LDLoss': {},
     'MGDLoss': dict(levels=(0, 1, 2, 3)),
     'MLKDLoss': {},
     'NKDLoss': {},
@@ -52,6 +53,8 @@ LOSSES: Dict[str, Dict[str, Any]] = {
 FOR_CLASSIFIERS = ('CRDLoss', 'DISTLoss', 'MLKDLoss', 'OFDLoss')
 NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
+#: Losses of the distributions that some heads have of boxes.
+NEEDS_BINS = ('LDLoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
 #: for the background.
 NEEDS_TARGETS = ('DKDLoss', 'NKDLoss')
@@ -67,6 +70,7 @@ class Setup:
     distiller: str = 'mmdet_rankkd.DistillDetector'
     anchors: bool = False
     targets: bool = False
+    bins: bool = False
     levels: int = 4
 
     @property
@@ -82,6 +86,8 @@ class Setup:
             if self.classifies and name in NEEDS_BOXES:
                 continue
             if name in NEEDS_ANCHORS and not self.anchors:
+                continue
+            if name in NEEDS_BINS and not self.bins:
                 continue
             if name in NEEDS_TARGETS and not self.targets:
                 continue
@@ -143,7 +149,7 @@ def dense(head):
     ]
     logits = dict(type='mmdet_rankkd.DenseLogits')
     anchors = head not in ('fcos', 'rtmdet')
-    return Setup(*models, logits, anchors=anchors)
+    return Setup(*models, logits, anchors=anchors, bins=head == 'gfl')
 
 
 def queries(kind):

@@ -1,7 +1,6 @@
 """Building what a distillation config names, with errors that help."""
 
-from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Union
 
 from mmengine.config import Config
 from torch import nn
@@ -9,7 +8,6 @@ from torch import nn
 from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.losses.base import did_you_mean
 from mmdet_rankkd.recorders import LogitRecorder, Recorder
-from mmdet_rankkd.recorders.base import FeatureMaps, Model
 from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import FeaturePair
 
@@ -78,8 +76,8 @@ def build_recorder(config: Union[dict, LogitRecorder]) -> LogitRecorder:
     return recorder
 
 
-class FeatureProbe:
-    """Features of both networks, for the losses that ask for their shapes.
+class RecorderProbe:
+    """What the losses compare beside logits; see ``structures.Probe``.
 
     Args:
         student (nn.Module): The student.
@@ -93,37 +91,27 @@ class FeatureProbe:
         self.student = student
         self.teacher = teacher
         self.settings = settings
-        #: What records the features in training; nothing, if none asked.
-        self.recorder: Recorder = NothingRecorded()
-        self._found: Optional[FeaturePair] = None
+        #: What records it in training, by its name in ``DistillBatch``.
+        self.recorders: Dict[str, Recorder] = {}
+        self._features: Optional[FeaturePair] = None
 
     def features(self) -> FeaturePair:
-        """See :meth:`mmdet_rankkd.structures.Probe.features`."""
-        if self._found is None:
+        """Features of a blank image by both networks, for their shapes."""
+        if self._features is None:
             config = dict(self.settings, type='mmdet_rankkd.LayerFeatures')
             recorder = MODELS.build(config)
-            self._found = FeaturePair(
+            self._features = FeaturePair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
             )
-            self.recorder = recorder
-        return self._found
+            self.recorders['features'] = recorder
+        return self._features
 
-
-class NothingRecorded(Recorder[None, None]):
-    """In place of a recorder of features where no loss compares any."""
-
-    def check(self, student: Model, teacher: Model) -> None:
-        """Nothing is compared."""
-
-    def record(self, student: Model) -> ContextManager[None]:
-        """Record nothing."""
-        return nullcontext()
-
-    def replay(
-        self, teacher: Model, features: FeatureMaps, record: None
-    ) -> None:
-        """Replay nothing."""
+    def distributions(self) -> None:
+        """Have the distributions of the boxes recorded in each step."""
+        if 'boxes' not in self.recorders:
+            config = dict(type='mmdet_rankkd.BoxDistributions')
+            self.recorders['boxes'] = MODELS.build(config)
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:

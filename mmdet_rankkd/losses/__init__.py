@@ -1,6 +1,7 @@
 from mmdet_rankkd.ops import RankSettings, standardize
 
 from .base import DistillLoss, Schedule
+from .dense.ld import LDLoss, ld_loss
 from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
@@ -45,6 +46,7 @@ __all__ = [
     'FitNetLoss',
     'KLDivLoss',
     'KendallRankLoss',
+    'LDLoss',
     'LogitLoss',
     'MGDLoss',
     'MLKDLoss',
@@ -69,6 +71,7 @@ __all__ = [
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
+    'ld_loss',
     'mgd_loss',
     'mlkd_loss',
     'nkd_loss',

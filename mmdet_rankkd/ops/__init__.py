@@ -3,7 +3,7 @@
 Nothing here knows of losses, detectors or MMEngine.
 """
 
-from .boxes import box_iou
+from .boxes import box_iou, centre_distance
 from .compiler import forget_compiled
 from .pairwise import check_backend
 from .ranking import RankSettings, exact_tau, soft_tau
@@ -12,6 +12,7 @@ from .standardize import check_min_std, standardize, standardize_pair
 __all__ = [
     'RankSettings',
     'box_iou',
+    'centre_distance',
     'check_backend',
     'check_min_std',
     'exact_tau',

@@ -26,3 +26,20 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
     overlap = sides[..., 0] * sides[..., 1]
     union = areas[0][:, None] + areas[1][None] - overlap
     return overlap / union.clamp(min=1e-6)
+
+
+def centre_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Squared distance of centres over the squared diagonal around both.
+
+    Args:
+        first (Tensor): Shape (N, 4): x1, y1, x2, y2.
+        second (Tensor): Shape (M, 4).
+
+    Returns:
+        Tensor: Shape (N, M), in [0, 1).
+    """
+    centres = [(x[:, :2] + x[:, 2:]) / 2 for x in (first, second)]
+    apart = (centres[0][:, None] - centres[1][None]).square().sum(-1)
+    low = torch.min(first[:, None, :2], second[None, :, :2])
+    high = torch.max(first[:, None, 2:], second[None, :, 2:])
+    return apart / (high - low).square().sum(-1).clamp(min=1e-6)

@@ -1,4 +1,5 @@
 from .base import LogitRecorder, Recorder
+from .boxes import BoxDistributions
 from .classes import ClassMap
 from .cls import ClsLogits, ClsRecord
 from .dense import DenseLogits, DenseRecord
@@ -8,6 +9,7 @@ from .query import QueryLogits, QueryRecord
 from .roi import RoILogits, RoIRecord
 
 __all__ = [
+    'BoxDistributions',
     'ClassMap',
     'ClsLogits',
     'ClsRecord',

@@ -1,9 +1,11 @@
+from .box_pair import BoxPair
 from .cls_data_sample import ClsDataSample
 from .distill_batch import DistillBatch, Probe
 from .features import FeaturePair, Features
 from .logit_pair import LogitPair, confidence, mean_over_processes
 
 __all__ = [
+    'BoxPair',
     'ClsDataSample',
     'DistillBatch',
     'FeaturePair',

@@ -1,12 +1,15 @@
 """What a distiller hands to its losses in each step."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Protocol
+from typing import Any, List, Optional, Protocol, TypeVar
 
 from torch import nn
 
+from .box_pair import BoxPair
 from .features import FeaturePair
 from .logit_pair import LogitPair
+
+Found = TypeVar('Found')
 
 
 @dataclass
@@ -24,6 +27,7 @@ class DistillBatch:
             student was given them.
         features (FeaturePair, optional): Layers of the two networks, if a
             loss asked for them when it was built.
+        boxes (BoxPair, optional): Distributions of the boxes, likewise.
         strong (LogitPair, optional): Logits of a second view of each image.
     """
 
@@ -31,6 +35,7 @@ class DistillBatch:
     student_model: nn.Module
     data_samples: List[Any] = field(default_factory=list)
     features: Optional[FeaturePair] = None
+    boxes: Optional[BoxPair] = None
     strong: Optional[LogitPair] = None
 
     def second_view(self, who: str) -> LogitPair:
@@ -59,12 +64,28 @@ class DistillBatch:
         Raises:
             ValueError: If there are none.
         """
-        if self.features is None:
-            raise ValueError(
-                f'{who} needs the features of student and teacher, which '
-                'were not recorded: its attach() must ask the probe for them'
-            )
-        return self.features
+        return recorded(self.features, who, 'the features')
+
+    def distributions(self, who: str) -> BoxPair:
+        """Distributions of the boxes of the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.boxes, who, 'the box distributions')
+
+
+def recorded(found: Optional[Found], who: str, what: str) -> Found:
+    """What was recorded for a loss; ValueError if it was not."""
+    if found is None:
+        raise ValueError(
+            f'{who} needs {what} of student and teacher, which were not '
+            'recorded: its attach() must ask the probe for them'
+        )
+    return found
 
 
 class Probe(Protocol):
@@ -75,3 +96,6 @@ class Probe(Protocol):
 
         Who calls this has the features recorded in each step.
         """
+
+    def distributions(self) -> None:
+        """Have the distributions of the boxes recorded in each step."""
