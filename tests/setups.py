@@ -35,6 +35,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'CRDLoss': dict(num_data=20, width=8),
     'CTKDLoss': {},
     'CWDLoss': {},
+    'CrossKDLoss': {},
     'DISTLoss': {},
     'DKDLoss': {},
     'FGDLoss': dict(levels=(0, 1, 2, 3)),
@@ -55,6 +56,8 @@ NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
 #: Losses of the distributions that some heads have of boxes.
 NEEDS_BINS = ('LDLoss',)
+#: Losses that go through the towers of a dense head.
+NEEDS_TOWERS = ('CrossKDLoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
 #: for the background.
 NEEDS_TARGETS = ('DKDLoss', 'NKDLoss')
@@ -78,6 +81,11 @@ class Setup:
         """Whether it is of images and not of boxes."""
         return self.distiller.endswith('Classifier')
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a single-stage detector with a dense head."""
+        return self.logits['type'].endswith('DenseLogits')
+
     def losses(self):
         """Names of the losses that are for it."""
         for name in LOSSES:
@@ -88,6 +96,8 @@ class Setup:
             if name in NEEDS_ANCHORS and not self.anchors:
                 continue
             if name in NEEDS_BINS and not self.bins:
+                continue
+            if name in NEEDS_TOWERS and not self.is_dense:
                 continue
             if name in NEEDS_TARGETS and not self.targets:
                 continue
@@ -150,6 +160,24 @@ def dense(head):
     logits = dict(type='mmdet_rankkd.DenseLogits')
     anchors = head not in ('fcos', 'rtmdet')
     return Setup(*models, logits, anchors=anchors, bins=head == 'gfl')
+
+
+def seed_weights(model, seed):
+    """Fill all parameters with numbers that depend on nothing else.
+
+    Those of the last layers for boxes are small, as some heads give the
+    logarithms of sides.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.dim() > 1:
+            small = '_reg.' in name and 'gfl' not in name
+            scale = 0.1 if small else 1.0
+            parameter.data = scale * noise * (2 / parameter[0].numel()) ** 0.5
+        else:
+            mean = 0 if name.endswith('bias') else 1
+            parameter.data = mean + 0.1 * noise
 
 
 def queries(kind):

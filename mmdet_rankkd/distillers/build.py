@@ -1,15 +1,21 @@
 """Building what a distillation config names, with errors that help."""
 
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from torch import nn
 
 from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.losses.base import did_you_mean
-from mmdet_rankkd.recorders import LogitRecorder, Recorder
+from mmdet_rankkd.recorders import (
+    BoxDistributions,
+    CrossedHead,
+    LayerFeatures,
+    LogitRecorder,
+    Recorder,
+)
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import FeaturePair
+from mmdet_rankkd.structures import FeaturePair, HeadMaps
 
 from .common import check_arguments, own_random_numbers
 from .teacher import Teacher
@@ -98,8 +104,7 @@ class RecorderProbe:
     def features(self) -> FeaturePair:
         """Features of a blank image by both networks, for their shapes."""
         if self._features is None:
-            config = dict(self.settings, type='mmdet_rankkd.LayerFeatures')
-            recorder = MODELS.build(config)
+            recorder = LayerFeatures(**self.settings)
             self._features = FeaturePair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
@@ -109,9 +114,26 @@ class RecorderProbe:
 
     def distributions(self) -> None:
         """Have the distributions of the boxes recorded in each step."""
-        if 'boxes' not in self.recorders:
-            config = dict(type='mmdet_rankkd.BoxDistributions')
-            self.recorders['boxes'] = MODELS.build(config)
+        self.recorders.setdefault('boxes', BoxDistributions())
+
+    def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
+        """Maps of a blank image inside both heads, for their shapes.
+
+        Raises:
+            TypeError, ValueError: If a head has no such layer, or another
+                loss asked for another.
+        """
+        recorder = CrossedHead(layer)
+        known = self.recorders.setdefault('crossing', recorder)
+        if isinstance(known, CrossedHead) and known.layer != layer:
+            raise ValueError(
+                'losses ask for maps inside the heads behind layer '
+                f'{known.layer} and behind layer {layer}; give them one layer'
+            )
+        return (
+            recorder.probe(self.student, 'student'),
+            self.teacher.probe(recorder),
+        )
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:

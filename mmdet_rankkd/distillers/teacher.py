@@ -10,8 +10,10 @@ from typing import (
     List,
     Mapping,
     Optional,
+    Protocol,
     Sequence,
     Tuple,
+    TypeVar,
     Union,
 )
 
@@ -33,14 +35,13 @@ from mmdet_rankkd.checkpoint.read import (
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.recorders import (
     ClassMap,
-    LayerFeatures,
     LogitRecorder,
     Recorder,
 )
-from mmdet_rankkd.structures import Features
 
 from .common import check_arguments, own_random_numbers
 
+Found = TypeVar('Found', covariant=True)
 DTYPES = {
     'bf16': torch.bfloat16,
     'bfloat16': torch.bfloat16,
@@ -70,6 +71,15 @@ def current_classes() -> Optional[Sequence[str]]:
             if visualizer.dataset_meta:
                 return visualizer.dataset_meta.get('classes')
     return None
+
+
+class Probing(Protocol[Found]):
+    """A recorder that finds shapes before training."""
+
+    def probe(
+        self, model: Any, role: str, size: Optional[int] = None
+    ) -> Found:
+        """What it records of a blank image of this side."""
 
 
 class Teacher:
@@ -206,15 +216,15 @@ class Teacher:
         names = ('config', 'checkpoint', 'input_size')
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
-    def probe(self, features: LayerFeatures) -> Features:
-        """Features of a blank image by a teacher of random weights.
+    def probe(self, recorder: Probing[Found]) -> Found:
+        """What a recorder finds of a blank image, with random weights.
 
         Args:
-            features (LayerFeatures): The feature hook.
+            recorder (Recorder): One with ``probe``.
         """
         with own_random_numbers():
             model = build_model(self.read_config())
-        return features.probe(model, 'teacher', self.input_size)
+        return recorder.probe(model, 'teacher', self.input_size)
 
     def _load(self, model: nn.Module, checkpoint: Checkpoint) -> str:
         """Load all weights; return how many there were."""

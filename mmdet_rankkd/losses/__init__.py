@@ -1,6 +1,11 @@
 from mmdet_rankkd.ops import RankSettings, standardize
 
 from .base import DistillLoss, Schedule
+from .dense.cross_kd import (
+    CrossKDLoss,
+    cross_kd_box_loss,
+    cross_kd_class_loss,
+)
 from .dense.ld import LDLoss, ld_loss
 from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
@@ -37,6 +42,7 @@ __all__ = [
     'CRDLoss',
     'CTKDLoss',
     'CWDLoss',
+    'CrossKDLoss',
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
@@ -59,6 +65,8 @@ __all__ = [
     'at_loss',
     'binary_kl_div_loss',
     'crd_side',
+    'cross_kd_box_loss',
+    'cross_kd_class_loss',
     'ctkd_loss',
     'cwd_loss',
     'dist_loss',

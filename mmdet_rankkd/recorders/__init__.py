@@ -2,6 +2,7 @@ from .base import LogitRecorder, Recorder
 from .boxes import BoxDistributions
 from .classes import ClassMap
 from .cls import ClsLogits, ClsRecord
+from .crossed import CrossedHead, CrossedRecord
 from .dense import DenseLogits, DenseRecord
 from .features import FeatureRecord, LayerFeatures
 from .listening import listening
@@ -13,6 +14,8 @@ __all__ = [
     'ClassMap',
     'ClsLogits',
     'ClsRecord',
+    'CrossedHead',
+    'CrossedRecord',
     'DenseLogits',
     'DenseRecord',
     'FeatureRecord',

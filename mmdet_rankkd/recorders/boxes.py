@@ -110,34 +110,36 @@ def box_pair(
         student (Tensor): Shape (N, K), in the order of :func:`flatten`.
         teacher (Tensor): Shape (N, K).
     """
-    anchors = head.prior_generator.num_base_priors
-    sizes = [x.shape[2:] for x in record.logits]
+    levels = priors_of(head, record.logits)
     images = len(record.logits[0])
-    levels = head.prior_generator.grid_priors(sizes, device=student.device)
-    counts = torch.tensor([len(x) for x in levels], device=student.device)
-    columns = record.logits[0].shape[1] // anchors[0]
+    device = student.device
+    background = softmax(head)
+    columns = student_columns(head, record)
     logits = flatten(record.logits, columns).detach()
     labels = record.row_labels(len(student))
-    background = columns - int(softmax(head))
-    weight = torch.ones(len(student), device=student.device)
-    if record.weights:
-        weight = torch.cat([x.reshape(-1) for x in record.weights])
+    counts = torch.tensor([images * len(x) for x in levels], device=device)
+    index = torch.arange(images, device=device)
     return BoxPair(
         student,
         teacher,
         priors=torch.cat([x.repeat(images, 1) for x in levels]),
-        image=torch.cat(
-            [
-                torch.arange(images, device=student.device).repeat_interleave(
-                    len(x)
-                )
-                for x in levels
-            ]
+        image=torch.cat([index.repeat_interleave(len(x)) for x in levels]),
+        level=torch.arange(len(levels), device=device).repeat_interleave(
+            counts
         ),
-        level=torch.arange(
-            len(levels), device=student.device
-        ).repeat_interleave(images * counts),
-        foreground=(labels >= 0) & (labels < background),
-        weight=weight,
-        confidence=confidence(logits, softmax(head)),
+        foreground=(labels >= 0) & (labels < columns - int(background)),
+        weight=record.row_weights(len(student)),
+        confidence=confidence(logits, background),
     )
+
+
+def priors_of(head: Model, levels: Sequence[Tensor]) -> List[Tensor]:
+    """Anchors or points of the levels of a dense head, of one image."""
+    sizes = [x.shape[2:] for x in levels]
+    return head.prior_generator.grid_priors(sizes, device=levels[0].device)
+
+
+def student_columns(head: Model, record: DenseRecord) -> int:
+    """Class columns of the student; the anchors are also the teacher's."""
+    anchors = head.prior_generator.num_base_priors[0]
+    return record.logits[0].shape[1] // anchors

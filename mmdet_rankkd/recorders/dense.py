@@ -73,6 +73,12 @@ class DenseRecord:
             )
         return torch.cat([x.reshape(-1) for x in self.labels])
 
+    def row_weights(self, rows: int) -> Tensor:
+        """Weight of each label in the student's own loss, shape (N,)."""
+        if not self.weights:
+            return torch.ones(rows, device=self.logits[0].device)
+        return torch.cat([x.reshape(-1) for x in self.weights])
+
 
 @MODELS.register_module()
 class DenseLogits(LogitRecorder[DenseRecord]):

@@ -1,11 +1,12 @@
 """What a distiller hands to its losses in each step."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Protocol, TypeVar
+from typing import Any, List, Optional, Protocol, Tuple, TypeVar
 
 from torch import nn
 
 from .box_pair import BoxPair
+from .crossing import Crossing, HeadMaps
 from .features import FeaturePair
 from .logit_pair import LogitPair
 
@@ -28,6 +29,7 @@ class DistillBatch:
         features (FeaturePair, optional): Layers of the two networks, if a
             loss asked for them when it was built.
         boxes (BoxPair, optional): Distributions of the boxes, likewise.
+        crossing (Crossing, optional): Maps inside the heads, likewise.
         strong (LogitPair, optional): Logits of a second view of each image.
     """
 
@@ -36,6 +38,7 @@ class DistillBatch:
     data_samples: List[Any] = field(default_factory=list)
     features: Optional[FeaturePair] = None
     boxes: Optional[BoxPair] = None
+    crossing: Optional[Crossing] = None
     strong: Optional[LogitPair] = None
 
     def second_view(self, who: str) -> LogitPair:
@@ -77,6 +80,17 @@ class DistillBatch:
         """
         return recorded(self.boxes, who, 'the box distributions')
 
+    def crossed(self, who: str) -> Crossing:
+        """Maps inside the heads of the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.crossing, who, 'maps inside the heads')
+
 
 def recorded(found: Optional[Found], who: str, what: str) -> Found:
     """What was recorded for a loss; ValueError if it was not."""
@@ -99,3 +113,12 @@ class Probe(Protocol):
 
     def distributions(self) -> None:
         """Have the distributions of the boxes recorded in each step."""
+
+    def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
+        """Maps of a blank image inside both heads, for their shapes.
+
+        Who calls this has them recorded in each step.
+
+        Args:
+            layer (int): See ``mmdet_rankkd.recorders.CrossedHead``.
+        """

@@ -33,10 +33,11 @@ FUNCTIONS = {
 # Arguments of each registered loss; several sets of some.
 SETTINGS = {
     'ATLoss': [{}],
-    'BinaryKLDivLoss': [{}],
+    'BinaryKLDivLoss': [{}, dict(beta=1.0)],
     'CRDLoss': [dict(num_data=20, width=6)],
     'CTKDLoss': [{}, dict(num_classes=7), dict(standardized=True)],
     'CWDLoss': [{}],
+    'CrossKDLoss': [{}],
     'DISTLoss': [{}],
     'DKDLoss': [{}, dict(standardized=True)],
     'FGDLoss': [dict(levels=(0, 1))],
@@ -237,6 +238,8 @@ EXAMPLES = {
     'at_loss': maps,
     'binary_kl_div_loss': logits,
     'crd_side': lambda: [draw(3, 9).sigmoid(), 20],
+    'cross_kd_box_loss': lambda: [*draw(2, 6, 28), torch.ones(6)],
+    'cross_kd_class_loss': logits,
     'ctkd_loss': lambda: [*logits(), torch.ones(())],
     'cwd_loss': maps,
     'dist_loss': logits,

@@ -33,8 +33,8 @@ def ld_loss(
         \log\frac{q^t_i}{q^s_i}
 
     (Zheng et al., *Localization Distillation for Dense Object Detection*,
-    CVPR 2022, Eq. 4 and 5). The mean over bins is that of the published code
-    and of MMDetection's ``LDHead``; the paper has the sum.
+    CVPR 2022). The mean over bins is that of the published code and of
+    MMDetection's ``LDHead``; a divergence has the sum.
 
     Args:
         student (Tensor): Logits, shape (N, 4 * (n + 1)).
@@ -56,6 +56,25 @@ def ld_loss(
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
     student, teacher = prepare_pair(student, teacher)
+    sides = side_rows(student, teacher, temperature)
+    rows = sides.mean(1) / (student.shape[1] // 4)
+    return reduce_rows(rows, weight, avg_factor, reduction)
+
+
+def side_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Divergence of the four sides of boxes, the sum over the bins of each.
+
+    Args:
+        student (Tensor): Logits, shape (N, 4 * (n + 1)).
+        teacher (Tensor): Logits, shape (N, 4 * (n + 1)).
+        temperature (float): T > 0.
+
+    Returns:
+        Tensor: Times :math:`T^2`, shape (N, 4).
+
+    Raises:
+        ValueError: If the columns are not those of four sides.
+    """
     bins, rest = divmod(student.shape[1], 4)
     if rest or not bins:
         raise ValueError(
@@ -63,8 +82,7 @@ def ld_loss(
             f'share, got {student.shape[1]}'
         )
     s, t = (x.reshape(-1, bins) for x in (student, teacher))
-    rows = kl_rows(s, t, temperature).view(-1, 4).mean(1) / bins
-    return reduce_rows(rows, weight, avg_factor, reduction)
+    return kl_rows(s, t, temperature).view(-1, 4)
 
 
 @MODELS.register_module()
