@@ -5,7 +5,7 @@ package; `trajectory.py` compares two of them.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict
 
@@ -46,6 +46,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'LDLoss': {},
     'MGDLoss': dict(levels=(0, 1, 2, 3)),
     'MLKDLoss': {},
+    'MaskKDLoss': {},
     'NKDLoss': {},
     'OFDLoss': {},
     'PKDLoss': dict(levels=(0, 1, 2, 3)),
@@ -56,6 +57,8 @@ NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
 #: Losses of the distributions that some heads have of boxes.
 NEEDS_BINS = ('LDLoss',)
+#: Losses of the masks of instances.
+NEEDS_MASKS = ('MaskKDLoss',)
 #: Losses that go through the towers of a dense head.
 NEEDS_TOWERS = ('CrossKDLoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
@@ -74,6 +77,7 @@ class Setup:
     anchors: bool = False
     targets: bool = False
     bins: bool = False
+    masks: bool = False
     levels: int = 4
 
     @property
@@ -96,6 +100,8 @@ class Setup:
             if name in NEEDS_ANCHORS and not self.anchors:
                 continue
             if name in NEEDS_BINS and not self.bins:
+                continue
+            if name in NEEDS_MASKS and not self.masks:
                 continue
             if name in NEEDS_TOWERS and not self.is_dense:
                 continue
@@ -149,6 +155,31 @@ def as_cascade(model, stages=2):
     train_cfg = model['train_cfg']
     train_cfg['rcnn'] = [copy.deepcopy(train_cfg['rcnn'])] * stages
     return model
+
+
+def with_masks(cascade=False):
+    """Mask R-CNN, or a Cascade Mask R-CNN of two stages."""
+    setup = two_stage(cascade)
+    for model in (setup.student, setup.teacher):
+        head = model['roi_head']
+        model['type'] = 'CascadeRCNN' if cascade else 'MaskRCNN'
+        model['data_preprocessor']['pad_mask'] = True
+        extractor = copy.deepcopy(head['bbox_roi_extractor'])
+        extractor['roi_layer']['output_size'] = 7
+        head['mask_roi_extractor'] = extractor
+        head['mask_head'] = dict(
+            type='FCNMaskHead',
+            num_convs=1,
+            in_channels=extractor['out_channels'],
+            conv_out_channels=16,
+            num_classes=3,
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True),
+        )
+        train_cfg = model['train_cfg']['rcnn']
+        for stage in train_cfg if cascade else [train_cfg]:
+            stage['mask_size'] = 14
+        model['test_cfg']['rcnn']['mask_thr_binary'] = 0.5
+    return replace(setup, masks=True)
 
 
 def dense(head):
@@ -208,6 +239,7 @@ def classifier():
 SETUPS = {
     'faster-rcnn': two_stage,
     'cascade-rcnn': lambda: two_stage(cascade=True),
+    'mask-rcnn': with_masks,
     **{head: lambda head=head: dense(head) for head in DENSE},
     **{kind: lambda kind=kind: queries(kind) for kind in QUERIES},
     'classifier': classifier,
@@ -273,4 +305,22 @@ def batch_of(setup, seed=0):
     """A raw batch for the model of a set-up."""
     from .helpers import raw_batch
 
-    return cls_batch(seed=seed) if setup.classifies else raw_batch(seed=seed)
+    if setup.classifies:
+        return cls_batch(seed=seed)
+    data = raw_batch(seed=seed)
+    if setup.masks:
+        add_masks(data)
+    return data
+
+
+def add_masks(data):
+    """Give each object of a raw batch the left half of its box as mask."""
+    from mmdet.structures.mask import BitmapMasks
+
+    for sample in data['data_samples']:
+        height, width = sample.img_shape
+        boxes = sample.gt_instances.bboxes.long().tolist()
+        masks = torch.zeros(len(boxes), height, width, dtype=torch.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes):
+            mask[y1:y2, x1 : (x1 + x2) // 2] = 1
+        sample.gt_instances.masks = BitmapMasks(masks.numpy(), height, width)

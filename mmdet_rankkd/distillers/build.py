@@ -12,6 +12,7 @@ from mmdet_rankkd.recorders import (
     CrossedHead,
     LayerFeatures,
     LogitRecorder,
+    MaskLogits,
     Recorder,
 )
 from mmdet_rankkd.registry import MODELS
@@ -115,6 +116,10 @@ class RecorderProbe:
     def distributions(self) -> None:
         """Have the distributions of the boxes recorded in each step."""
         self.recorders.setdefault('boxes', BoxDistributions())
+
+    def masks(self) -> None:
+        """Have the masks of boxes recorded in each step."""
+        self.recorders.setdefault('masks', MaskLogits())
 
     def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
         """Maps of a blank image inside both heads, for their shapes.

@@ -33,6 +33,7 @@ from .logit.kl_div import (
     binary_kl_div_loss,
     kl_div_loss,
 )
+from .logit.mask_kd import MaskKDLoss, mask_kd_loss
 from .logit.mlkd import MLKDLoss, mlkd_loss
 from .logit.nkd import NKDLoss, nkd_loss
 
@@ -56,6 +57,7 @@ __all__ = [
     'LogitLoss',
     'MGDLoss',
     'MLKDLoss',
+    'MaskKDLoss',
     'NKDLoss',
     'OFDLoss',
     'PKDLoss',
@@ -80,6 +82,7 @@ __all__ = [
     'kendall_tau',
     'kl_div_loss',
     'ld_loss',
+    'mask_kd_loss',
     'mgd_loss',
     'mlkd_loss',
     'nkd_loss',

@@ -6,6 +6,7 @@ from .crossed import CrossedHead, CrossedRecord
 from .dense import DenseLogits, DenseRecord
 from .features import FeatureRecord, LayerFeatures
 from .listening import listening
+from .masks import MaskLogits, MaskRecord
 from .query import QueryLogits, QueryRecord
 from .roi import RoILogits, RoIRecord
 
@@ -21,6 +22,8 @@ __all__ = [
     'FeatureRecord',
     'LayerFeatures',
     'LogitRecorder',
+    'MaskLogits',
+    'MaskRecord',
     'QueryLogits',
     'QueryRecord',
     'Recorder',

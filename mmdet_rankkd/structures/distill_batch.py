@@ -30,6 +30,8 @@ class DistillBatch:
             loss asked for them when it was built.
         boxes (BoxPair, optional): Distributions of the boxes, likewise.
         crossing (Crossing, optional): Maps inside the heads, likewise.
+        masks (LogitPair, optional): Masks of boxes, likewise: a row a box, a
+            column a pixel.
         strong (LogitPair, optional): Logits of a second view of each image.
     """
 
@@ -39,6 +41,7 @@ class DistillBatch:
     features: Optional[FeaturePair] = None
     boxes: Optional[BoxPair] = None
     crossing: Optional[Crossing] = None
+    masks: Optional[LogitPair] = None
     strong: Optional[LogitPair] = None
 
     def second_view(self, who: str) -> LogitPair:
@@ -91,6 +94,17 @@ class DistillBatch:
         """
         return recorded(self.crossing, who, 'maps inside the heads')
 
+    def mask_logits(self, who: str) -> LogitPair:
+        """Masks of the same boxes by the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.masks, who, 'the masks')
+
 
 def recorded(found: Optional[Found], who: str, what: str) -> Found:
     """What was recorded for a loss; ValueError if it was not."""
@@ -122,3 +136,6 @@ class Probe(Protocol):
         Args:
             layer (int): See ``mmdet_rankkd.recorders.CrossedHead``.
         """
+
+    def masks(self) -> None:
+        """Have the masks of boxes recorded in each step."""
