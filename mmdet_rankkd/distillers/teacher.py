@@ -1,9 +1,21 @@
 """The frozen teacher, kept out of the student's module tree."""
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    ContextManager,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +36,13 @@ from mmdet_rankkd.checkpoint.read import (
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.recorders import (
     ClassMap,
-    LayerFeatures,
     LogitRecorder,
     Recorder,
 )
-from mmdet_rankkd.structures import Features
 
 from .common import check_arguments, own_random_numbers
 
+Found = TypeVar('Found', covariant=True)
 DTYPES = {
     'bf16': torch.bfloat16,
     'bfloat16': torch.bfloat16,
@@ -61,6 +72,15 @@ def current_classes() -> Optional[Sequence[str]]:
             if visualizer.dataset_meta:
                 return visualizer.dataset_meta.get('classes')
     return None
+
+
+class Probing(Protocol[Found]):
+    """A recorder that finds shapes before training."""
+
+    def probe(
+        self, model: Any, role: str, size: Optional[int] = None
+    ) -> Found:
+        """What it records of a blank image of this side."""
 
 
 class Teacher:
@@ -204,15 +224,15 @@ class Teacher:
         names = ('config', 'checkpoint', 'input_size')
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
-    def probe(self, features: LayerFeatures) -> Features:
-        """Features of a blank image by a teacher of random weights.
+    def probe(self, recorder: Probing[Found]) -> Found:
+        """What a recorder finds of a blank image, with random weights.
 
         Args:
-            features (LayerFeatures): The feature hook.
+            recorder (Recorder): One with ``probe``.
         """
         with own_random_numbers():
             model = build_model(self.read_config())
-        return features.probe(model, 'teacher', self.input_size)
+        return recorder.probe(model, 'teacher', self.input_size)
 
     def _load(self, model: nn.Module, checkpoint: Checkpoint) -> str:
         """Load all weights; return how many there were."""
@@ -313,20 +333,23 @@ class Teacher:
             )
         return inputs
 
-    def replay(self, inputs: Tensor, *records: Tuple[Recorder, Any]) -> List:
+    def replay(
+        self, inputs: Tensor, records: Mapping[str, Tuple[Recorder, Any]]
+    ) -> Dict[str, Any]:
         """Features of the images, then each recorder's replay on them.
 
         Recorders run with gradients on: they may choose rows and columns of
         the student's logits, which must stay in the student's graph. The
-        teacher, all frozen, has none.
+        teacher, all frozen, has none. What one of them asks of the teacher's
+        heads, those after it may watch.
 
         Args:
             inputs (Tensor): Images as the teacher wants them.
-            *records (tuple): A recorder, and what it recorded on the
+            records (dict): By name, a recorder and what it recorded on the
                 student.
 
         Returns:
-            list: What each recorder's ``replay`` gives.
+            dict: What each recorder's ``replay`` gives, by the same names.
         """
         model = self.model
         assert model is not None
@@ -336,16 +359,23 @@ class Teacher:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
         with ExitStack() as context:
-            context.enter_context(torch.no_grad())
-            if self.dtype is not None:
-                context.enter_context(torch.autocast(device, self.dtype))
-            for recorder, record in records:
+            for recorder, record in records.values():
                 context.enter_context(recorder.watch(model, record))
-            features = model.extract_feat(inputs)
-        with torch.autocast(device, enabled=False):
+            with torch.no_grad(), self._autocast(device):
+                features = model.extract_feat(inputs)
+            context.enter_context(torch.autocast(device, enabled=False))
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
-            return [r.replay(model, features, record) for r, record in records]
+            return {
+                name: recorder.replay(model, features, record)
+                for name, (recorder, record) in records.items()
+            }
+
+    def _autocast(self, device: str) -> ContextManager[None]:
+        """That of its backbone and neck."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device, self.dtype)
 
 
 def resize_inputs(model: Any, size: int) -> None:

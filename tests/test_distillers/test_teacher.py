@@ -227,7 +227,9 @@ def test_boxes_are_not_rounded_under_autocast(model):
         lambda _, args: seen.append((args[0][0].dtype, args[1]))
     )
     with torch.autocast('cpu', torch.bfloat16):
-        model.teacher.replay(data['inputs'], (model.logits, record))
+        model.teacher.replay(
+            data['inputs'], dict(logits=(model.logits, record))
+        )
     ((dtype, rois),) = seen
     assert dtype == rois.dtype == torch.float32
     assert torch.equal(rois, record[0].rois)
