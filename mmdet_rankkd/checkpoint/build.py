@@ -27,14 +27,30 @@ def load_config(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If it is none of these.
+        ValueError: If it cannot be read.
     """
     if isinstance(config, Config):
         return config
     if isinstance(config, dict):
         return Config(dict(config))
-    if '::' in config and not Path(config).suffix:
+    if isinstance(config, str) and '::' in config and not Path(config).suffix:
         config += '.py'
-    return Config.fromfile(locate_file(config, what, folder))
+    file = locate_file(config, what, folder)
+    try:
+        return Config.fromfile(file)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{what} {str(config)!r}: a file that it names as _base_ is not '
+            f'there: {error}'
+        ) from error
+    except Exception as error:
+        # A config is a program, or JSON or YAML text: anything may go wrong.
+        reason = str(error).strip().split('\n')[0]
+        raise ValueError(
+            f'{what} {str(config)!r} cannot be read: '
+            f'{type(error).__name__}: {reason}'
+        ) from error
 
 
 def model_config(config: Config) -> ConfigDict:
@@ -46,10 +62,15 @@ def model_config(config: Config) -> ConfigDict:
             scope, as ``_scope_``.
 
     Raises:
-        ValueError: If it has no ``model``.
+        ValueError: If it has no ``model``, or one without a type.
     """
     if 'model' not in config:
         raise ValueError('the config has no "model"')
+    if not isinstance(config.model, dict) or 'type' not in config.model:
+        raise ValueError(
+            'the "model" of the config must be a dict with a type, got '
+            f'{str(config.model)[:80]!r}'
+        )
     # Some detectors of MMDetection write to the config they are built of.
     model = ConfigDict(copy.deepcopy(dict(config.model)))
     if 'data_preprocessor' in config:

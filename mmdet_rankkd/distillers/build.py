@@ -13,7 +13,7 @@ from mmdet_rankkd.recorders.base import FeatureMaps, Model
 from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import FeaturePair
 
-from .common import check_arguments, own_random_numbers
+from .common import check_arguments, check_values, own_random_numbers
 from .teacher import Teacher
 
 
@@ -101,7 +101,7 @@ class FeatureProbe:
         """See :meth:`mmdet_rankkd.structures.Probe.features`."""
         if self._found is None:
             config = dict(self.settings, type='mmdet_rankkd.LayerFeatures')
-            recorder = MODELS.build(config)
+            recorder = build_part(config, 'features')
             self._found = FeaturePair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
@@ -131,7 +131,9 @@ def build_part(config: Union[dict, Any], what: str) -> Any:
 
     Raises:
         KeyError: If the type is not known.
-        TypeError: If it is no config, or has arguments that are not known.
+        TypeError: If it is no config, or has arguments that are not known,
+            are lacking or of another type.
+        ValueError: If an argument is out of its range.
     """
     if not isinstance(config, dict):
         if isinstance(config, (str, bytes, list, tuple, type(None))):
@@ -147,7 +149,16 @@ def build_part(config: Union[dict, Any], what: str) -> Any:
             raise KeyError(f'{what}: {_unknown_type(kind)}')
         kind = found
     check_arguments(kind, config, what)
-    return MODELS.build(config)
+    where = f'{what}: {kind.__name__}'
+    try:
+        part = MODELS.build(config)
+    except TypeError as error:
+        check_values(kind, config, where)
+        raise TypeError(f'{where}: {error}') from error
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
+    check_values(kind, config, where)
+    return part
 
 
 def _unknown_type(kind: str) -> str:

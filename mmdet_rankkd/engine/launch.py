@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.compat import hide_note_on_faster_coco
+from mmdet_rankkd.datasets.check_coco import coco_problems
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -61,23 +62,55 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def add_safe_hooks(cfg: Config) -> None:
-    """Have a training notice losses that are not finite, and survive kills.
+    """Have a training look at its data and its losses, and survive kills.
 
-    ``NonFiniteHook`` is added as the default hook ``finite`` unless there is
-    one of that name (None for no such hook), and ``AtomicCheckpointHook``
-    takes the place of MMEngine's ``CheckpointHook``. Neither changes what is
-    trained.
+    ``DataCheckHook`` and ``NonFiniteHook`` are added as the default hooks
+    ``data`` and ``finite`` unless there is one of that name (None for no such
+    hook), and ``AtomicCheckpointHook`` takes the place of MMEngine's
+    ``CheckpointHook``. None of them changes what is trained.
 
     Args:
         cfg (Config): Of a training; its ``default_hooks`` are set.
     """
     cfg.setdefault('default_hooks', {})
     hooks = cfg.default_hooks
+    hooks.setdefault('data', dict(type='mmdet_rankkd.DataCheckHook'))
     hooks.setdefault('finite', dict(type='mmdet_rankkd.NonFiniteHook'))
     hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
     saving = hooks.checkpoint
     if saving and saving.get('type') in ('CheckpointHook', CheckpointHook):
         saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
+
+
+def explain_data(cfg: Config, error: Exception) -> None:
+    """Raise an error that says what is wrong with the training set.
+
+    MMDetection says of most faults of an annotation file what Python says of
+    them. Nothing is raised if the file has none.
+
+    Args:
+        cfg (Config): Of the training.
+        error (Exception): What the training ended with.
+
+    Raises:
+        ValueError: With the faults and their number.
+    """
+    dataset = cfg.get('train_dataloader', {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    name = str(dataset.get('ann_file', ''))
+    classes = (dataset.get('metainfo') or {}).get('classes', ())
+    if not name.endswith('.json') or 'the training set has no' in str(error):
+        return
+    root = Path(dataset.get('data_root') or '')
+    prefix = (dataset.get('data_prefix') or {}).get('img', '')
+    problems = coco_problems(root / name, classes, root / prefix)
+    if problems:
+        reason = str(error).strip().split('\n')[0]
+        raise ValueError(
+            f'the training set, {root / name}: {"; ".join(problems)}. '
+            f'Training ended with {type(error).__name__}: {reason}'
+        ) from error
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -162,7 +195,13 @@ def train(argv: Optional[List[str]] = None) -> None:
         if args.resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
     add_safe_hooks(cfg)
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    try:
+        runner.train()
+    except (AssertionError, LookupError, OSError, ValueError) as error:
+        if runner.iter == 0:
+            explain_data(cfg, error)
+        raise
     leave(cfg)
 
 
