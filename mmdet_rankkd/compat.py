@@ -7,7 +7,7 @@ import warnings
 from functools import wraps
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import mmengine.logging
 import numpy as np
@@ -149,6 +149,21 @@ def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
     come before the first iteration.
     """
     object.__setattr__(loader, 'batch_sampler', batch_sampler)
+
+
+def replace_checkpoint_loader(load: Callable) -> None:
+    """Have MMEngine open checkpoints by another function.
+
+    OneDL's has a function of its own for it. That of OpenMMLab calls
+    ``torch.load``, which executes nothing by default.
+
+    Args:
+        load (Callable): Takes ``file`` and ``map_location``.
+    """
+    from mmengine.runner import checkpoint
+
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = load
 
 
 def building_runner() -> Any:

@@ -7,6 +7,7 @@ import struct
 from http.client import HTTPException
 from pathlib import Path
 from typing import (
+    Any,
     Callable,
     Dict,
     List,
@@ -23,7 +24,11 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from mmdet_rankkd.compat import NUMPY_CORES, numpy_multiarray
+from mmdet_rankkd.compat import (
+    NUMPY_CORES,
+    numpy_multiarray,
+    replace_checkpoint_loader,
+)
 
 from .diagnose import AGAIN, first_line, problem_of, refusal_of
 from .load import StateDict, first_few
@@ -115,6 +120,28 @@ def allow_mmengine_checkpoints() -> None:
     """
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(safe_globals())
+
+
+def refuse_pickled_code() -> None:
+    """Have MMEngine refuse checkpoints that need pickled code.
+
+    For the rest of the process: what ``--resume``, ``load_from`` and
+    ``Pretrained`` name is opened by MMEngine itself, and OneDL's executes the
+    code in files that cannot be read without.
+    """
+    replace_checkpoint_loader(_load_weights_only)
+
+
+def _load_weights_only(
+    file: Any, map_location: Any = None, weights_only: Optional[bool] = None
+) -> object:
+    """Stand in for the function by which MMEngine opens a checkpoint."""
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {str(file)!r} {refusal_of(str(error))}'
+        ) from error
 
 
 def locate_file(

@@ -20,6 +20,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.read import read_checkpoint, refuse_pickled_code
 from mmdet_rankkd.compat import hide_note_on_faster_coco
 from mmdet_rankkd.datasets.check_coco import coco_problems
 
@@ -42,6 +43,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         default='none',
         help='job launcher',
     )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='execute pickled code in checkpoints: they can do what you can',
+    )
     # torch.distributed.launch passes one or the other, by version.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser
@@ -59,6 +65,27 @@ def read_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     return cfg
+
+
+def guard_checkpoints(cfg: Config, trust: bool) -> None:
+    """Let no checkpoint execute code, unless the user trusts them.
+
+    Args:
+        cfg (Config): Its ``load_from`` is read once, so that what is wrong
+            with it is said before anything is built.
+        trust (bool): Whether pickled code may be executed.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_checkpoint`.
+    """
+    if trust:
+        os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
+        return
+    refuse_pickled_code()
+    start = cfg.get('load_from')
+    is_file = start and ('://' not in start or start.startswith('http'))
+    if is_file and start != 'auto':
+        read_checkpoint(start)
 
 
 def add_safe_hooks(cfg: Config) -> None:
@@ -194,6 +221,7 @@ def train(argv: Optional[List[str]] = None) -> None:
         cfg.load_from = args.resume
         if args.resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
+    guard_checkpoints(cfg, args.trust)
     add_safe_hooks(cfg)
     runner = build_runner(cfg)
     try:
@@ -231,6 +259,7 @@ def test(argv: Optional[List[str]] = None) -> None:
         cfg = trigger_visualization_hook(cfg, args)
     if args.tta:
         use_tta(cfg)
+    guard_checkpoints(cfg, args.trust)
     runner = build_runner(cfg)
     if args.out:
         from mmdet.evaluation import DumpDetResults

@@ -16,7 +16,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
-from mmdet_rankkd.checkpoint.read import locate_file
+from mmdet_rankkd.checkpoint.read import locate_file, refuse_pickled_code
 from mmdet_rankkd.engine.launch import add_safe_hooks
 
 from .cells import Settings, merge_options, read_config
@@ -118,6 +118,7 @@ def train(job: Job) -> Result:
     """Do a job in this process."""
     start, cpu = time.time(), sum(os.times()[:4])
     resumed = (job.folder / 'last_checkpoint').is_file()
+    refuse_pickled_code()
     cfg = read_config(job.config)
     merge_options(cfg, parse_options(job.options))
     digest = config_hash(cfg)
