@@ -84,9 +84,7 @@ def student_cfg(work, **settings):
             **settings,
         }
     )
-    path = work / 'student.py'
-    cfg.dump(path)
-    return str(path)
+    return cfg
 
 
 def teacher_of(path):
@@ -96,33 +94,27 @@ def teacher_of(path):
 #: Whatever opens a checkpoint, by what a user would call it.
 CHECKPOINTS = {
     'a teacher': teacher_of,
-    'tools/export_student.py': lambda p: export_student(p, 'out.pth'),
-    'tools/convert_checkpoint.py': lambda p: convert_checkpoint(
-        p, STUDENT, 'out.pth'
-    ),
+    'rankkd export': lambda p: export_student(p, 'out.pth'),
+    'rankkd convert': lambda p: convert_checkpoint(p, STUDENT, 'out.pth'),
     'a picture of a report': lambda p: load_model(
         Config.fromfile(STUDENT), str(p)
     ),
-    'tools/test.py': lambda p: launch.test(
-        [student_cfg(p.parent), str(p), '--work-dir', str(p.parent)]
-    ),
-    'tools/train.py --resume': lambda p: launch.train(
-        [student_cfg(p.parent), '--resume', str(p)]
+    'rankkd test': lambda p: launch.test(student_cfg(p.parent), str(p)),
+    'rankkd train --resume': lambda p: launch.train(
+        student_cfg(p.parent), resume=str(p)
     ),
     'load_from': lambda p: launch.train(
-        [student_cfg(p.parent, load_from=str(p))]
+        student_cfg(p.parent, load_from=str(p))
     ),
     'Pretrained': lambda p: launch.train(
-        [
-            student_cfg(
-                p.parent,
-                **{
-                    'model.backbone.init_cfg': dict(
-                        type='Pretrained', checkpoint=str(p)
-                    )
-                },
-            )
-        ]
+        student_cfg(
+            p.parent,
+            **{
+                'model.backbone.init_cfg': dict(
+                    type='Pretrained', checkpoint=str(p)
+                )
+            },
+        )
     ),
 }
 
@@ -139,9 +131,9 @@ def test_checkpoints(name, harmful, monkeypatch):
 
 def test_a_checkpoint_of_a_sweep(harmful, here):
     (here / 'job').mkdir()
-    job = Job(
-        'a', 0, student_cfg(here), here / 'job', 'x', checkpoint=str(harmful)
-    )
+    config = here / 'student.py'
+    student_cfg(here).dump(config)
+    job = Job('a', 0, str(config), here / 'job', 'x', checkpoint=str(harmful))
     assert 'posix.system' in run_job(job)
 
 

@@ -1,6 +1,5 @@
 """One training, in a process of a pool or of a cluster."""
 
-import argparse
 import json
 import os
 import platform
@@ -9,17 +8,16 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.checkpoint.read import locate_file, refuse_pickled_code
-from mmdet_rankkd.engine.launch import add_safe_hooks
+from mmdet_rankkd.engine.launch import add_safe_hooks, parse_options
 
-from .cells import Settings, merge_options, read_config
+from .cells import merge_options, read_config
 from .result import (
     FILE,
     Result,
@@ -154,12 +152,3 @@ def train(job: Job) -> Result:
         commit=commit(),
         device=device(),
     )
-
-
-def parse_options(options: Sequence[str]) -> Settings:
-    """``KEY=VALUE`` items as MMEngine's ``--cfg-options`` reads them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction, default={})
-    return parser.parse_args(
-        ['--options', *options] if options else []
-    ).options

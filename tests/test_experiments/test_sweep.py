@@ -13,12 +13,13 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.experiments import sweep
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.experiments.result import read_results
 from mmdet_rankkd.experiments.scheduler import run_jobs, state_of
 from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
-from mmdet_rankkd.experiments.training import Job, parse_options
+from mmdet_rankkd.experiments.training import Job
 
 from ..helpers import ROOT
 from .conftest import SMALL
