@@ -3,7 +3,7 @@ VENV := .venv
 VENV_OPENMMLAB := .venv-openmmlab
 PYTEST_ARGS ?=
 
-.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher test test-openmmlab lint env env-openmmlab help
+.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher test test-openmmlab trust lint env env-openmmlab help
 
 help:            ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
@@ -42,6 +42,9 @@ test: env        ## run the tests on the onedl stack
 
 test-openmmlab: env-openmmlab  ## run the same tests on OpenMMLab's packages
 	@$(VENV_OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
+
+trust: env       ## kills, faults, strangers' files: one table (about 30 minutes)
+	@$(VENV)/bin/python tests/trust/run.py
 
 bench: env       ## time and memory of loss, step and data (about 15 minutes)
 	@$(VENV)/bin/python -W ignore benchmarks/loss.py

@@ -31,6 +31,70 @@ DISTRIBUTIONS: Dict[str, Tuple[str, ...]] = {
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
     'mmdet': ('onedl-mmdetection', 'mmdet'),
 }
+#: What of others this package uses that is private or not documented, as
+#: ``module:name`` or ``module:class.attribute``, and what needs it. A test
+#: asserts that each is there, and that nothing private is used but these.
+LEANS_ON: Dict[str, str] = {
+    'mmengine.config.utils:MODULE2PACKAGE': 'bases of mmdet_rankkd::',
+    'mmengine.logging:print_log': 'hiding a note on OneDL',
+    'mmengine.runner:Runner._resume': 'losses that differ on --resume',
+    'mmengine.runner._flexible_runner:FlexibleRunner._resume': (
+        'losses that differ on --resume'
+    ),
+    'mmengine.visualization:Visualizer._instance_dict': (
+        "class names of the training set, compared with the teacher's"
+    ),
+    'mmengine.hooks:CheckpointHook._save_checkpoint_with_step': (
+        'AtomicCheckpointHook'
+    ),
+    'mmengine.hooks:CheckpointHook._save_best_checkpoint': (
+        'AtomicCheckpointHook'
+    ),
+    'mmengine.hooks:CheckpointHook.file_backend': 'AtomicCheckpointHook',
+    'mmengine.hooks:LoggerHook.interval': 'NonFiniteHook',
+    'mmengine.optim:OptimWrapper.optimizer': 'NonFiniteHook(skip=...)',
+    'mmengine.optim:AmpOptimWrapper.loss_scaler': 'NonFiniteHook(skip=...)',
+    'mmengine.runner:EpochBasedTrainLoop._decide_current_val_interval': (
+        'ExactResumeHook'
+    ),
+    'mmengine.runner:IterBasedTrainLoop._decide_current_val_interval': (
+        'ExactResumeHook'
+    ),
+    'mmengine.runner:IterBasedTrainLoop.dataloader_iterator': (
+        'ExactResumeHook'
+    ),
+    'mmengine.runner.loops:_InfiniteDataloaderIterator._epoch': (
+        'ExactResumeHook'
+    ),
+    'mmengine.runner.loops:_InfiniteDataloaderIterator._iterator': (
+        'ExactResumeHook'
+    ),
+    'mmengine.dataset:InfiniteSampler._indices_of_rank': 'ExactResumeHook',
+    'torch.utils.data:DataLoader._iterator': 'ExactResumeHook',
+    'mmengine.model:ImgDataPreprocessor._channel_conversion': (
+        'comparing the preprocessing of student and teacher'
+    ),
+    'mmengine.model:ImgDataPreprocessor._enable_normalize': (
+        'comparing the preprocessing of student and teacher'
+    ),
+    'mmdet.models:StandardRoIHead._bbox_forward': 'RoILogits',
+    'mmdet.models:CascadeRoIHead._bbox_forward': 'RoILogits',
+    'mmdet.models:BBoxHead.loss_and_target': 'RoILogits',
+    'mmdet.models:StandardRoIHead._mask_forward': 'MaskLogits',
+    'mmdet.models:CascadeRoIHead._mask_forward': 'MaskLogits',
+    'torch.nn:Module._apply': 'a teacher that follows the student',
+    'torch.nn:Module._load_from_state_dict': 'checkpoints of the student',
+    'torch.nn:Module._register_state_dict_hook': 'checkpoints of the student',
+    'torch:_check': 'sums over pairs, compiled',
+    'torch._dynamo:mark_static': 'sums over pairs, compiled',
+    'torch._inductor:list_options': 'sums over pairs, compiled',
+}
+#: As above, of OneDL's packages only.
+LEANS_ON_ONEDL: Dict[str, str] = {
+    'mmengine.runner.checkpoint:_safe_torch_load': (
+        'refusing pickled code in checkpoints that the tools open'
+    ),
+}
 #: Where NumPy's core is and was before version 2; files name one or the other.
 NUMPY_CORES = ('numpy.core', 'numpy._core')
 
@@ -211,6 +275,21 @@ def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
     come before the first iteration.
     """
     object.__setattr__(loader, 'batch_sampler', batch_sampler)
+
+
+def replace_checkpoint_loader(load: Callable) -> None:
+    """Have MMEngine open checkpoints by another function.
+
+    OneDL's has a function of its own for it. That of OpenMMLab calls
+    ``torch.load``, which executes nothing by default.
+
+    Args:
+        load (Callable): Takes ``file`` and ``map_location``.
+    """
+    from mmengine.runner import checkpoint
+
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = load
 
 
 def building_runner() -> Any:

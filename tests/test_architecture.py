@@ -22,7 +22,7 @@ ROOMS = [
     ('registry', '', 'mmengine'),
     ('structures', '', 'torch mmengine'),
     ('ops', '', 'torch'),
-    ('checkpoint', 'compat registry', 'torch numpy mmengine'),
+    ('checkpoint', 'compat registry', 'torch numpy mmengine yaml'),
     # The package's own __init__.py, which every import executes.
     (PACKAGE, 'version compat checkpoint', ''),
     ('losses', 'registry structures ops', 'torch mmengine'),

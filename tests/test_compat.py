@@ -1,7 +1,10 @@
+import ast
 import importlib
+import inspect
 import subprocess
 import sys
 import warnings
+from importlib import metadata
 
 import pytest
 from mmengine.config import Config
@@ -130,3 +133,75 @@ def test_missing_ops(monkeypatch):
     monkeypatch.delattr(sys.modules['mmcv'], 'ops', raising=False)
     with pytest.raises(ImportError, match='without its compiled ops'):
         compat.check_mmcv_ops()
+
+
+def is_there(entry):
+    """Whether a name, an attribute of a class or of its objects exists."""
+    module, _, path = entry.partition(':')
+    name, _, attribute = path.partition('.')
+    owner = getattr(importlib.import_module(module), name, None)
+    if owner is None or not attribute:
+        return owner is not None
+    return hasattr(owner, attribute) or any(
+        f'self.{attribute}' in inspect.getsource(kind)
+        for kind in inspect.getmro(owner)[:-1]
+    )
+
+
+ONEDL = compat.DISTRIBUTIONS['mmengine'][0]
+
+
+def installed(name):
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize('entry', [*compat.LEANS_ON, *compat.LEANS_ON_ONEDL])
+def test_what_the_package_leans_on_is_there(entry):
+    if entry in compat.LEANS_ON_ONEDL and not installed(ONEDL):
+        pytest.skip('of OneDL only')
+    why = {**compat.LEANS_ON, **compat.LEANS_ON_ONEDL}[entry]
+    assert is_there(entry), (
+        f'{entry} is gone from the installed version; it is needed for: {why}'
+    )
+
+
+def test_a_name_that_is_gone_is_noticed():
+    assert not is_there('mmengine.runner:Runner._gone')
+    assert not is_there('mmengine.runner:Gone._resume')
+
+
+def test_nothing_private_is_used_that_is_not_listed():
+    """Attributes with an underscore, of whatever is not the object itself."""
+    listed = {
+        entry.replace(':', '.').split('.')[-1]
+        for entry in (*compat.LEANS_ON, *compat.LEANS_ON_ONEDL)
+    }
+    listed |= {'_dynamo', '_inductor', '_exit', '_flexible_runner'}
+    for path in sorted((ROOT / 'mmdet_rankkd').rglob('*.py')):
+        if '.mim' in path.parts:
+            continue
+        tree = ast.parse(path.read_text())
+        own = {
+            getattr(node, 'name', None) or getattr(node, 'attr', None)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            or (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in ('self', 'cls')
+            )
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute):
+                continue
+            name = node.attr
+            if not name.startswith('_') or name.endswith('__'):
+                continue
+            assert name in listed | own, (
+                f'{path.relative_to(ROOT)}, line {node.lineno}: {name} is '
+                'private; list it in compat.LEANS_ON'
+            )

@@ -2,14 +2,20 @@
 
 import ast
 import copy
+import json
 from pathlib import Path
 from typing import Dict, Hashable, Optional, TypeGuard, Union, cast
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
+from yaml import SafeLoader, SequenceNode, load
 
+from .commands import refuse_commands
 from .read import locate_file
+
+#: Kinds of configs that are not executed.
+PLAIN = ('.json', '.yml', '.yaml')
 
 
 def load_config(
@@ -19,6 +25,9 @@ def load_config(
 ) -> Config:
     """Read a config given as a file, a ``package::path`` or a dict.
 
+    A config in Python is a program and is executed. One in JSON or YAML, as
+    ``Config.dump`` writes it, is not: it is the form for a stranger's.
+
     Args:
         config (str, dict or Config): The config, or where it is; see
             :func:`locate_file`.
@@ -27,14 +36,67 @@ def load_config(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If it is none of these.
+        ValueError: If it cannot be read.
     """
     if isinstance(config, Config):
         return config
     if isinstance(config, dict):
         return Config(dict(config))
-    if '::' in config and not Path(config).suffix:
+    if isinstance(config, str) and '::' in config and not Path(config).suffix:
         config += '.py'
-    return Config.fromfile(locate_file(config, what, folder))
+    file = locate_file(config, what, folder)
+    try:
+        if Path(file).suffix in PLAIN:
+            return Config(_read_plain(Path(file)))
+        return Config.fromfile(file)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{what} {str(config)!r}: a file that it names as _base_ is not '
+            f'there: {error}'
+        ) from error
+    except Exception as error:
+        # A config is a program, or JSON or YAML text: anything may go wrong.
+        reason = str(error).strip().split('\n')[0]
+        raise ValueError(
+            f'{what} {str(config)!r} cannot be read: '
+            f'{type(error).__name__}: {reason}'
+        ) from error
+
+
+class PlainLoader(SafeLoader):
+    """Reads YAML of plain values, and the tuples that MMEngine writes."""
+
+
+def _tuple(loader: SafeLoader, node: SequenceNode) -> tuple:
+    return tuple(loader.construct_sequence(node, deep=True))
+
+
+PlainLoader.add_constructor('tag:yaml.org,2002:python/tuple', _tuple)
+
+
+def _read_plain(file: Path) -> dict:
+    """Read JSON or YAML without executing anything.
+
+    MMEngine would: YAML can name calls, a ``_base_`` can be a program,
+    ``custom_imports`` are imported, and a type can be any function.
+
+    Raises:
+        ValueError: If it is no dict, has a ``_base_``, or a type that is not
+            registered.
+    """
+    text = file.read_text()
+    is_json = file.suffix == '.json'
+    values = json.loads(text) if is_json else load(text, PlainLoader)
+    if not isinstance(values, dict):
+        raise ValueError(f'it holds a {type(values).__name__}, not a dict')
+    if '_base_' in values:
+        raise ValueError(
+            'a config in JSON or YAML cannot have a _base_; write it as a '
+            'whole with Config.dump'
+        )
+    refuse_commands(values)
+    return values
 
 
 def model_config(config: Config) -> ConfigDict:
@@ -46,10 +108,15 @@ def model_config(config: Config) -> ConfigDict:
             scope, as ``_scope_``.
 
     Raises:
-        ValueError: If it has no ``model``.
+        ValueError: If it has no ``model``, or one without a type.
     """
     if 'model' not in config:
         raise ValueError('the config has no "model"')
+    if not isinstance(config.model, dict) or 'type' not in config.model:
+        raise ValueError(
+            'the "model" of the config must be a dict with a type, got '
+            f'{str(config.model)[:80]!r}'
+        )
     # Some detectors of MMDetection write to the config they are built of.
     model = ConfigDict(copy.deepcopy(dict(config.model)))
     if 'data_preprocessor' in config:

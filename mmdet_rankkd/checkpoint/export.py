@@ -10,6 +10,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from .build import build_model, read_config_text
+from .commands import refuse_commands
 from .diagnose import first_line
 from .load import StateDict, first_few
 from .read import (
@@ -142,6 +143,7 @@ def _build(config: Config) -> nn.Module:
     try:
         if config.get('custom_imports'):
             import_modules_from_strings(**config.custom_imports)
+        refuse_commands(config.model.to_dict())
         return build_model(config)
     except Exception as error:
         raise ValueError(

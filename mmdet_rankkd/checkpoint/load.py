@@ -49,9 +49,9 @@ def load_weights(
         list[str]: Keys of the state dict that the model has no use for.
 
     Raises:
-        ValueError: If keys are missing, entries are no tensors, shapes differ
-            or weights are not finite; the message counts them and names the
-            first.
+        ValueError: If keys are missing, entries are no tensors, shapes or
+            kinds of numbers differ, or weights are not finite; the message
+            counts them and names the first.
     """
     if state_dict and all(k.startswith('module.') for k in state_dict):
         state_dict = strip_prefix(state_dict, 'module.')
@@ -95,6 +95,19 @@ def load_weights(
         raise ValueError(
             f'{what} does not fit: {len(wrong)} weights have another shape '
             f'(first: {wrong[0]}). Check num_classes and the widths.'
+        )
+    other = [
+        f'{k}: {state_dict[k].dtype} in the file, {wanted[k].dtype} in the '
+        'model'
+        for k in wanted
+        if k in state_dict
+        and state_dict[k].is_floating_point() != wanted[k].is_floating_point()
+    ]
+    if other:
+        raise ValueError(
+            f'{what} has {len(other)} weights of another kind of numbers '
+            f'(first: {other[0]}). Quantised weights have to be converted '
+            'before.'
         )
     broken = [
         k

@@ -7,6 +7,7 @@ import struct
 from http.client import HTTPException
 from pathlib import Path
 from typing import (
+    Any,
     Dict,
     List,
     Optional,
@@ -18,6 +19,8 @@ from typing import (
 from urllib.parse import urlparse
 
 import torch
+
+from mmdet_rankkd.compat import replace_checkpoint_loader
 
 from .allow import allow_mmengine_checkpoints
 from .diagnose import AGAIN, first_line, problem_of, refusal_of
@@ -70,14 +73,36 @@ DAMAGE = (
 )
 
 
+def refuse_pickled_code() -> None:
+    """Have MMEngine refuse checkpoints that need pickled code.
+
+    For the rest of the process: what ``--resume``, ``load_from`` and
+    ``Pretrained`` name is opened by MMEngine itself, and OneDL's executes the
+    code in files that cannot be read without.
+    """
+    replace_checkpoint_loader(_load_weights_only)
+
+
+def _load_weights_only(
+    file: Any, map_location: Any = None, weights_only: Optional[bool] = None
+) -> object:
+    """Stand in for the function by which MMEngine opens a checkpoint."""
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {str(file)!r} {refusal_of(str(error))}'
+        ) from error
+
+
 def locate_file(
-    path: str, what: str, folder: Optional[Union[str, Path]] = None
+    path: PathLike, what: str, folder: Optional[Union[str, Path]] = None
 ) -> str:
     """Find a file that a config or a user names.
 
     Args:
-        path (str): An absolute path; a relative one, which is looked for in
-            the current folder and then in that of the config;
+        path (str or Path): An absolute path; a relative one, which is looked
+            for in the current folder and then in that of the config;
             ``package::path``, a file among the configs of an installed
             package; or an address with ``://``, which is returned as it is.
         what (str): How to name the file in the message.
@@ -89,7 +114,11 @@ def locate_file(
     Raises:
         FileNotFoundError: If there is no such file, or a folder in its place;
             the message names each place that was looked in.
+        TypeError: If it is no path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f'{what} must be the name of a file, got {path!r}')
+    path = os.fspath(path)
     if '://' in path:
         return path
     if '::' in path:
@@ -169,6 +198,12 @@ def read_checkpoint(path: PathLike, trust: bool = False) -> Checkpoint:
             f'checkpoint {path!r} holds a {kind} under "state_dict", not a '
             'state dict'
         )
+    unnamed = [k for k in checkpoint['state_dict'] if not isinstance(k, str)]
+    if unnamed:
+        raise ValueError(
+            f'checkpoint {path!r} has entries without a name (first: '
+            f'{unnamed[0]!r}), so it is no state dict'
+        )
     return cast(Checkpoint, checkpoint)
 
 
@@ -235,8 +270,12 @@ def _read_elsewhere(path: str, trust: bool) -> object:
 
 def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
     """Return the class names in a checkpoint of MMDetection 2 or 3, if any."""
-    meta = checkpoint.get('meta') or {}
-    dataset_meta = meta.get('dataset_meta') or {}
+    meta: object = checkpoint.get('meta')
+    if not isinstance(meta, dict):
+        return None
+    dataset_meta = meta.get('dataset_meta')
+    if not isinstance(dataset_meta, dict):
+        dataset_meta = {}
     for found in (
         dataset_meta.get('classes'),
         dataset_meta.get('CLASSES'),

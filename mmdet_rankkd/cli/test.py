@@ -4,7 +4,15 @@ from typing import Optional, Sequence
 
 import click
 
-from .verb import FILE, cfg_options, launcher, local_rank, telling, verb
+from .verb import (
+    FILE,
+    cfg_options,
+    launcher,
+    local_rank,
+    telling,
+    trust,
+    verb,
+)
 
 
 @verb()
@@ -20,6 +28,7 @@ from .verb import FILE, cfg_options, launcher, local_rank, telling, verb
     '--wait-time', type=float, default=2, help='Seconds per picture.'
 )
 @click.option('--tta', is_flag=True, help='Test-time augmentation.')
+@trust
 @launcher
 @local_rank
 @cfg_options
@@ -33,6 +42,7 @@ def test(
     show_dir: Optional[str],
     wait_time: float,
     tta: bool,
+    trust: bool,
     launcher: str,
     local_rank: int,
     cfg_options: Sequence[str],
@@ -41,4 +51,5 @@ def test(
     from mmdet_rankkd.engine.launch import Pictures, read_config, test
 
     cfg = read_config(config, work_dir, cfg_options, launcher, local_rank)
-    test(cfg, checkpoint, out, Pictures(show, show_dir, wait_time), tta)
+    pictures = Pictures(show, show_dir, wait_time)
+    test(cfg, checkpoint, out, pictures, tta, trust)

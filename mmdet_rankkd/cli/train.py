@@ -4,7 +4,15 @@ from typing import Optional, Sequence
 
 import click
 
-from .verb import FILE, cfg_options, launcher, local_rank, telling, verb
+from .verb import (
+    FILE,
+    cfg_options,
+    launcher,
+    local_rank,
+    telling,
+    trust,
+    verb,
+)
 
 
 @verb()
@@ -24,16 +32,18 @@ from .verb import FILE, cfg_options, launcher, local_rank, telling, verb
     metavar='[CHECKPOINT]',
     help='Resume from a checkpoint, or from the latest of the work dir.',
 )
+@trust
 @launcher
 @local_rank
 @cfg_options
-@telling(ValueError, FileNotFoundError)
+@telling(ValueError, OSError, FloatingPointError)
 def train(
     config: str,
     work_dir: Optional[str],
     amp: bool,
     auto_scale_lr: bool,
     resume: Optional[str],
+    trust: bool,
     launcher: str,
     local_rank: int,
     cfg_options: Sequence[str],
@@ -42,4 +52,4 @@ def train(
     from mmdet_rankkd.engine.launch import read_config, train
 
     cfg = read_config(config, work_dir, cfg_options, launcher, local_rank)
-    train(cfg, amp, auto_scale_lr, resume)
+    train(cfg, amp, auto_scale_lr, resume, trust)

@@ -209,9 +209,35 @@ class CIFAR100(BaseDataset):
         meta = self._read('meta')
         self._metainfo['classes'] = tuple(meta['fine_label_names'])
         content = self._read(self.split)
-        images = np.asarray(content['data']).reshape(-1, 3, 32, 32)
+        images = np.asarray(content['data'])
+        labels = content['fine_labels']
+        self._check(images, labels, len(meta['fine_label_names']))
+        images = images.reshape(-1, 3, 32, 32)
         images = images.transpose(0, 2, 3, 1)
         return [
             dict(img=np.ascontiguousarray(image), gt_label=int(label))
-            for image, label in zip(images, content['fine_labels'])
+            for image, label in zip(images, labels)
         ]
+
+    def _check(self, images: np.ndarray, labels: Any, classes: int) -> None:
+        """Raise ValueError unless each image is one and has a class."""
+        what = f'{self.split!r} of CIFAR-100 in {self.data_root}'
+        if images.dtype != np.uint8 or images.shape[1:] != (3072,):
+            raise ValueError(
+                f'{what}: images must be bytes of shape (N, 3072), got '
+                f'{images.dtype} {images.shape}'
+            )
+        if len(labels) != len(images):
+            raise ValueError(
+                f'{what} has {len(images)} images and {len(labels)} labels'
+            )
+        wrong = [
+            x
+            for x in labels
+            if not isinstance(x, (int, np.integer)) or not 0 <= x < classes
+        ]
+        if wrong:
+            raise ValueError(
+                f'{what}: labels must be in [0, {classes}), as it names '
+                f'{classes} classes, got {wrong[0]!r}'
+            )

@@ -172,13 +172,27 @@ def make_split(
     (root / f'{split}.json').write_text(text)
 
 
+def path_inside(root: Path, name: str) -> Path:
+    """Path of a file that an annotation file names.
+
+    Raises:
+        ValueError: If it is not below the root: a set that somebody else made
+            must not put other pictures of this machine into a report.
+    """
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ValueError(f'{name!r} is not inside of {root}')
+    return path
+
+
 def read_digest(root: Path, splits: Dict[str, int]) -> str:
     """Digest of a set on disk, from its pixels and annotations."""
     digest = hashlib.sha256()
     for split in splits:
         text = (root / f'{split}.json').read_text()
         for image in json.loads(text)['images']:
-            pixels = cv2.imread(str(root / split / image['file_name']))
+            name = path_inside(root / split, image['file_name'])
+            pixels = cv2.imread(str(name))
             digest.update(
                 b'' if pixels is None else pixels[:, :, ::-1].tobytes()
             )

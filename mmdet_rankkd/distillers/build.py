@@ -18,7 +18,7 @@ from mmdet_rankkd.recorders import (
 from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import FeaturePair, HeadMaps
 
-from .common import check_arguments, own_random_numbers
+from .common import check_arguments, check_values, own_random_numbers
 from .teacher import Teacher
 
 
@@ -105,7 +105,9 @@ class RecorderProbe:
     def features(self) -> FeaturePair:
         """Features of a blank image by both networks, for their shapes."""
         if self._features is None:
-            recorder = LayerFeatures(**self.settings)
+            recorder = build_part(
+                dict(self.settings, type=LayerFeatures), 'features'
+            )
             self._features = FeaturePair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
@@ -146,7 +148,9 @@ def build_part(config: Union[dict, Any], what: str) -> Any:
 
     Raises:
         KeyError: If the type is not known.
-        TypeError: If it is no config, or has arguments that are not known.
+        TypeError: If it is no config, or has arguments that are not known,
+            are lacking or of another type.
+        ValueError: If an argument is out of its range.
     """
     if not isinstance(config, dict):
         if isinstance(config, (str, bytes, list, tuple, type(None))):
@@ -162,7 +166,16 @@ def build_part(config: Union[dict, Any], what: str) -> Any:
             raise KeyError(f'{what}: {_unknown_type(kind)}')
         kind = found
     check_arguments(kind, config, what)
-    return MODELS.build(config)
+    where = f'{what}: {kind.__name__}'
+    try:
+        part = MODELS.build(config)
+    except TypeError as error:
+        check_values(kind, config, where)
+        raise TypeError(f'{where}: {error}') from error
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
+    check_values(kind, config, where)
+    return part
 
 
 def _unknown_type(kind: str) -> str:

@@ -34,6 +34,7 @@ from mmdet_rankkd.checkpoint.read import (
     read_checkpoint,
 )
 from mmdet_rankkd.compat import building_runner
+from mmdet_rankkd.losses.base import is_number
 from mmdet_rankkd.recorders import (
     ClassMap,
     LogitRecorder,
@@ -113,7 +114,8 @@ class Teacher:
             to squares of this side, bilinear, corners not aligned.
 
     Raises:
-        ValueError: If ``dtype`` is unknown, or a key of the config dict is.
+        ValueError: If ``dtype`` is unknown, ``input_size`` not positive or
+            ``classes`` no list.
     """
 
     def __init__(
@@ -132,6 +134,17 @@ class Teacher:
             raise ValueError(
                 f'teacher dtype must be one of {sorted(DTYPES)} or None, '
                 f'got {dtype!r}'
+            )
+        if input_size is not None and (
+            not is_number(input_size) or input_size < 1
+        ):
+            raise ValueError(
+                'teacher input_size must be a positive number of pixels or '
+                f'None, got {input_size!r}'
+            )
+        if isinstance(classes, str):
+            raise ValueError(
+                f'teacher classes must be a list of names, got {classes!r}'
             )
         self.config = config
         self.checkpoint = checkpoint

@@ -21,8 +21,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
-from mmdet_rankkd.checkpoint.read import locate_file
+from mmdet_rankkd.checkpoint.read import (
+    locate_file,
+    read_checkpoint,
+    refuse_pickled_code,
+)
 from mmdet_rankkd.compat import hide_note_on_faster_coco
+from mmdet_rankkd.datasets.check_coco import coco_problems
 
 
 @dataclass(frozen=True)
@@ -88,24 +93,77 @@ def read_config(
     return cfg
 
 
-def add_safe_hooks(cfg: Config) -> None:
-    """Have a training notice losses that are not finite, and survive kills.
+def guard_checkpoints(cfg: Config, trust: bool) -> None:
+    """Let no checkpoint execute code, unless the user trusts them.
 
-    ``NonFiniteHook`` is added as the default hook ``finite`` unless there is
-    one of that name (None for no such hook), and ``AtomicCheckpointHook``
-    takes the place of MMEngine's ``CheckpointHook``. Neither changes what is
-    trained.
+    Args:
+        cfg (Config): Its ``load_from`` is read once, so that what is wrong
+            with it is said before anything is built.
+        trust (bool): Whether pickled code may be executed.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_checkpoint`.
+    """
+    if trust:
+        os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
+        return
+    refuse_pickled_code()
+    start = cfg.get('load_from')
+    is_file = start and ('://' not in start or start.startswith('http'))
+    if is_file and start != 'auto':
+        read_checkpoint(start)
+
+
+def add_safe_hooks(cfg: Config) -> None:
+    """Have a training look at its data and its losses, and survive kills.
+
+    ``DataCheckHook`` and ``NonFiniteHook`` are added as the default hooks
+    ``data`` and ``finite`` unless there is one of that name (None for no such
+    hook), and ``AtomicCheckpointHook`` takes the place of MMEngine's
+    ``CheckpointHook``. None of them changes what is trained.
 
     Args:
         cfg (Config): Of a training; its ``default_hooks`` are set.
     """
     cfg.setdefault('default_hooks', {})
     hooks = cfg.default_hooks
+    hooks.setdefault('data', dict(type='mmdet_rankkd.DataCheckHook'))
     hooks.setdefault('finite', dict(type='mmdet_rankkd.NonFiniteHook'))
     hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
     saving = hooks.checkpoint
     if saving and saving.get('type') in ('CheckpointHook', CheckpointHook):
         saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
+
+
+def explain_data(cfg: Config, error: Exception) -> None:
+    """Raise an error that says what is wrong with the training set.
+
+    MMDetection says of most faults of an annotation file what Python says of
+    them. Nothing is raised if the file has none.
+
+    Args:
+        cfg (Config): Of the training.
+        error (Exception): What the training ended with.
+
+    Raises:
+        ValueError: With the faults and their number.
+    """
+    dataset = cfg.get('train_dataloader', {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    name = str(dataset.get('ann_file', ''))
+    classes = (dataset.get('metainfo') or {}).get('classes', ())
+    if not name.endswith('.json') or 'the training set has no' in str(error):
+        return
+    root = Path(dataset.get('data_root') or '')
+    prefix = (dataset.get('data_prefix') or {}).get('img', '')
+    problems = coco_problems(root / name, classes, root / prefix)
+    if problems:
+        reason = str(error).strip().split('\n')[0]
+        raise ValueError(
+            f'the training set, {root / name}: {"; ".join(problems)}. '
+            f'Training ended with {type(error).__name__}: {reason}'
+        ) from error
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -159,6 +217,7 @@ def train(
     amp: bool = False,
     auto_scale_lr: bool = False,
     resume: Optional[str] = None,
+    trust: bool = False,
 ) -> None:
     """Train by a config.
 
@@ -168,10 +227,13 @@ def train(
         auto_scale_lr (bool): Scale the learning rate with the batch size.
         resume (str, optional): Checkpoint to go on from; ``'auto'`` for the
             latest of the work dir.
+        trust (bool): Execute pickled code in checkpoints.
 
     Raises:
         ValueError: If the config does not say which batch size its learning
-            rate is for, or no checkpoint of the work dir can be resumed from.
+            rate is for, or no checkpoint of the work dir can be resumed from;
+            if a checkpoint needs pickled code; or if detectors cannot be
+            trained on the training set.
     """
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -188,8 +250,15 @@ def train(
         cfg.load_from = resume
         if resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
+    guard_checkpoints(cfg, trust)
     add_safe_hooks(cfg)
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    try:
+        runner.train()
+    except (AssertionError, LookupError, OSError, ValueError) as error:
+        if runner.iter == 0:
+            explain_data(cfg, error)
+        raise
     leave(cfg)
 
 
@@ -199,6 +268,7 @@ def test(
     out: Optional[str] = None,
     pictures: Optional[Pictures] = None,
     tta: bool = False,
+    trust: bool = False,
 ) -> None:
     """Test a checkpoint by a config.
 
@@ -208,9 +278,11 @@ def test(
         out (str, optional): Pickle file that predictions are written to.
         pictures (Pictures, optional): What becomes of the predictions.
         tta (bool): Test-time augmentation.
+        trust (bool): Execute pickled code in the checkpoint.
 
     Raises:
-        ValueError: If ``out`` is no name of a pickle file.
+        ValueError: If ``out`` is no name of a pickle file, or the checkpoint
+            needs pickled code.
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out must end in .pkl or .pickle, got {out!r}')
@@ -221,6 +293,7 @@ def test(
         cfg = trigger_visualization_hook(cfg, pictures)
     if tta:
         use_tta(cfg)
+    guard_checkpoints(cfg, trust)
     runner = build_runner(cfg)
     if out:
         from mmdet.evaluation import DumpDetResults

@@ -14,7 +14,7 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
-from mmdet_rankkd.datasets.digits import CLASSES
+from mmdet_rankkd.datasets.digits import CLASSES, path_inside
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def draw_detections(
     for axis, name in zip(axes[0], names):
         axis.set_title(name, fontsize=10)
     for row, info in zip(axes, content['images']):
-        image = cv2.imread(str(root / 'val' / info['file_name']))
+        image = cv2.imread(str(path_inside(root / 'val', info['file_name'])))
         objects = [
             a for a in content['annotations'] if a['image_id'] == info['id']
         ]

@@ -64,7 +64,7 @@ def find_metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    if '/' in name:
+    if isinstance(name, str) and '/' in name:
         return Metric(name, name)
     raise ValueError(
         f'there is no metric {name!r}; there are {", ".join(METRICS)}, and '

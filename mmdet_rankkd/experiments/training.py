@@ -14,7 +14,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
-from mmdet_rankkd.checkpoint.read import locate_file
+from mmdet_rankkd.checkpoint.read import locate_file, refuse_pickled_code
 from mmdet_rankkd.engine.launch import add_safe_hooks, parse_options
 
 from .cells import merge_options, read_config
@@ -116,6 +116,7 @@ def train(job: Job) -> Result:
     """Do a job in this process."""
     start, cpu = time.time(), sum(os.times()[:4])
     resumed = (job.folder / 'last_checkpoint').is_file()
+    refuse_pickled_code()
     cfg = read_config(job.config)
     merge_options(cfg, parse_options(job.options))
     digest = config_hash(cfg)

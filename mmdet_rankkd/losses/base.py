@@ -30,7 +30,14 @@ def without_autocast(loss: Loss) -> Loss:
     def wrapper(
         student: Union[Tensor, Sequence[Tensor]], *args: Any, **kwargs: Any
     ) -> Tensor:
-        first = student if isinstance(student, Tensor) else student[0]
+        first = student
+        if isinstance(student, (list, tuple)) and student:
+            first = student[0]
+        if not isinstance(first, Tensor):
+            raise TypeError(
+                f'{loss.__name__} compares tensors of student and teacher, '
+                f'got {type(first).__name__} of the student'
+            )
         with torch.autocast(first.device.type, enabled=False):
             return loss(student, *args, **kwargs)
 
@@ -136,7 +143,8 @@ class DistillLoss(nn.Module):
 
     Raises:
         TypeError: If the weight is not a number, or the schedule no dict.
-        ValueError: If the name has no ``loss`` in it, or the weight is
+        ValueError: If the name has no ``loss`` in it or is ``'loss'``, which
+            MMEngine calls the sum of all, or if the weight is
             negative or not finite.
     """
 
@@ -154,6 +162,11 @@ class DistillLoss(nn.Module):
                 raise ValueError(
                     f'loss_name {loss_name!r} must contain "loss": MMEngine '
                     'only back-propagates what is named so'
+                )
+            if loss_name == 'loss':
+                raise ValueError(
+                    "loss_name 'loss' is what MMEngine logs the sum of all "
+                    "losses as; choose another one, such as 'loss_kd'"
                 )
             self.loss_name = loss_name
         who = type(self).__name__

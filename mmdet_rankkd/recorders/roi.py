@@ -10,7 +10,7 @@ from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import LogitPair, mean_over_processes
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
@@ -176,6 +176,9 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
     ) -> LogitPair:
         """Have the teacher's RoI head score the recorded boxes.
 
+        The divisor of the mean over rows is that of all processes, where
+        there are several.
+
         Args:
             teacher (nn.Module): The teacher.
             features (Sequence[Tensor]): Its features of the same images.
@@ -185,7 +188,9 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
             self._stage(teacher, features, stage, index)
             for index, stage in enumerate(record)
         ]
-        counts = [(rows[3] > 0).sum().clamp(min=1) for rows in stages]
+        counts = mean_over_processes(
+            torch.stack([(rows[3] > 0).sum() for rows in stages]).float()
+        )
         student, target, labels, own_weight = (
             torch.cat(parts) for parts in zip(*stages)
         )

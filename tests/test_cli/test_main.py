@@ -163,18 +163,20 @@ def test_resume_with_and_without_a_checkpoint(monkeypatch):
     found = []
     monkeypatch.setattr(
         'mmdet_rankkd.engine.launch.train',
-        lambda cfg, amp, scale, resume: found.append((cfg, amp, resume)),
+        lambda cfg, amp, scale, resume, trust: found.append(
+            (cfg, amp, resume, trust)
+        ),
     )
     config = ROOT / 'configs/digits_cls/resnet8_digits-cls.py'
-    rankkd('train', config, '--resume', '--amp')
+    rankkd('train', config, '--resume', '--amp', '--trust')
     rankkd('train', config, '--resume', 'x.pth', '--launcher', 'pytorch')
     rankkd(
         'train', config, '--work-dir', 'w', '--cfg-options', 'a.b=1', 'c=[2,3]'
     )
     assert [x[1:] for x in found] == [
-        (True, 'auto'),
-        (False, 'x.pth'),
-        (False, None),
+        (True, 'auto', True),
+        (False, 'x.pth', False),
+        (False, None, False),
     ]
     assert [x[0].launcher for x in found] == ['none', 'pytorch', 'none']
     assert found[0][0].work_dir == 'work_dirs/resnet8_digits-cls'

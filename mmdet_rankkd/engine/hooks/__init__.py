@@ -1,5 +1,6 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .best_hook import BestHook
+from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
 from .non_finite_hook import NonFiniteHook
 from .tau_hook import TauHook
@@ -7,6 +8,7 @@ from .tau_hook import TauHook
 __all__ = [
     'AtomicCheckpointHook',
     'BestHook',
+    'DataCheckHook',
     'ExactResumeHook',
     'NonFiniteHook',
     'TauHook',

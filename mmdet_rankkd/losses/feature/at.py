@@ -9,7 +9,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, in_float
+from .base import FeatureLoss, check_images, check_maps, choose, in_float
 
 
 def attention(x: Tensor, power: float = 2.0) -> Tensor:
@@ -39,9 +39,16 @@ def at_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
         power (float): Exponent of the absolute values.
 
     Returns:
-        Tensor: A scalar, at least 0, in float32 for half-precision input.
+        Tensor: A scalar, at least 0, in float32 for half-precision input;
+        zero for no image.
+
+    Raises:
+        ValueError: If they are no maps of the same number of images.
     """
+    check_images(student, teacher, 'at_loss')
     student, teacher = in_float(student, teacher.detach())
+    if not student.numel():
+        return student.sum()
     height, width = student.shape[2:]
     teacher_height, teacher_width = teacher.shape[2:]
     if height > teacher_height:
@@ -83,7 +90,10 @@ class ATLoss(FeatureLoss):
         self.power = power
 
     def build(self, student: Features, teacher: Features) -> None:
-        """Check that both have maps."""
+        """Check that both have maps, of all levels."""
+        if self.levels is not None:
+            choose(student.stages, self.levels, 'the student')
+            choose(teacher.stages, self.levels, 'the teacher')
         check_maps(student.stages[1:], 'student', 'ATLoss')
         check_maps(teacher.stages[1:], 'teacher', 'ATLoss')
 

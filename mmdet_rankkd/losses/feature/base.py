@@ -82,6 +82,18 @@ def check_maps(maps: Sequence[Tensor], who: str, loss: str) -> None:
             )
 
 
+def check_images(student: Tensor, teacher: Tensor, loss: str) -> None:
+    """Raise ValueError unless both are maps of the same number of images."""
+    check_maps([student], 'student', loss)
+    check_maps([teacher], 'teacher', loss)
+    if len(student) != len(teacher):
+        raise ValueError(
+            f'{loss}: maps must be of the same images, got '
+            f'{tuple(student.shape)} of the student and '
+            f'{tuple(teacher.shape)} of the teacher'
+        )
+
+
 def pair_levels(
     student: Features, teacher: Features, levels: Sequence[int], loss: str
 ) -> List[Tuple[Tensor, Tensor]]:

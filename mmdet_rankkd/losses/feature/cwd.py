@@ -9,7 +9,14 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import DistillBatch, Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, align, check_sizes, in_float, pair_levels
+from .base import (
+    FeatureLoss,
+    align,
+    check_images,
+    check_sizes,
+    in_float,
+    pair_levels,
+)
 
 MAPS = ('features', 'classes')
 
@@ -38,6 +45,7 @@ def cwd_loss(
     Raises:
         ValueError: If the shapes differ.
     """
+    check_images(student, teacher, 'cwd_loss')
     if student.shape != teacher.shape:
         raise ValueError(
             f'maps must have one shape, got {tuple(student.shape)} of the '

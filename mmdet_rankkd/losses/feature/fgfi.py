@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.ops import box_iou
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import DistillBatch, Features
+from mmdet_rankkd.structures import (
+    DistillBatch,
+    Features,
+    mean_over_processes,
+)
 
 from ..base import without_autocast
 from .base import FeatureLoss, check_sizes, in_float, pair_levels
@@ -23,8 +27,9 @@ def fgfi_loss(
 
     :math:`L = \frac{1}{2 N} \sum_l \sum M_l (f^t_l - f^s_l)^2`, summed over
     levels, images, places and channels; N is the number of places that are
-    on in the batch (Wang et al., *Distilling Object Detectors with
-    Fine-grained Feature Imitation*, CVPR 2019).
+    on in the batch, of several processes the mean of theirs (Wang et al.,
+    *Distilling Object Detectors with Fine-grained Feature Imitation*, CVPR
+    2019).
 
     Args:
         student (Sequence[Tensor]): Adapted maps, shape (B, C, H, W) each.
@@ -40,7 +45,8 @@ def fgfi_loss(
         s, t = in_float(s, t.detach())
         total = total + ((t - s).square().sum(1) * mask).sum()
     count = torch.stack([mask.sum() for mask in masks]).sum()
-    return total / (2 * count.clamp(min=1))
+    dtype = torch.promote_types(student[0].dtype, torch.float32)
+    return total / (2 * mean_over_processes(count.to(dtype)))
 
 
 @MODELS.register_module()

@@ -24,7 +24,8 @@ def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
         teacher (Tensor): Shape (B, C, H, W); detached.
 
     Returns:
-        Tensor: A scalar, at least 0, in float32 for half-precision input.
+        Tensor: A scalar, at least 0, in float32 for half-precision input;
+        zero for no image.
 
     Raises:
         ValueError: If the shapes differ.
@@ -35,6 +36,8 @@ def fitnet_loss(student: Tensor, teacher: Tensor) -> Tensor:
             f'student and {tuple(teacher.shape)} of the teacher'
         )
     student, teacher = in_float(student, teacher.detach())
+    if not student.numel():
+        return student.sum()
     return F.mse_loss(student, teacher)
 
 

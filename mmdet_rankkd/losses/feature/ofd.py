@@ -11,7 +11,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, in_float
+from .base import FeatureLoss, check_images, check_maps, in_float
 
 
 def margin_of(norm: nn.BatchNorm2d) -> Tensor:
@@ -52,12 +52,23 @@ def ofd_loss(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
 
     Returns:
         Tensor: A scalar, at least 0, in float32 for half-precision input.
+
+    Raises:
+        ValueError: If they are no maps of one shape, or if the margin is not
+            one value a channel.
     """
+    check_images(student, teacher, 'ofd_loss')
+    if student.shape != teacher.shape or margin.shape != student.shape[1:2]:
+        raise ValueError(
+            'maps must have one shape and a margin a channel, got '
+            f'{tuple(student.shape)} of the student, {tuple(teacher.shape)} '
+            f'of the teacher and margins {tuple(margin.shape)}'
+        )
     student, teacher = in_float(student, teacher.detach())
     floor = margin.to(teacher)[None, :, None, None]
     target = torch.maximum(teacher, floor)
     counts = (student > target) | (teacher > 0)
-    return ((student - target).square() * counts).sum() / len(student)
+    return ((student - target).square() * counts).sum() / max(len(student), 1)
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, align, in_float, pair_levels
+from .base import FeatureLoss, align, check_images, in_float, pair_levels
 
 EPS = 1e-6
 
@@ -59,7 +59,8 @@ def pkd_loss(
     Raises:
         ValueError: If the channels or the batches differ.
     """
-    if student.shape[:2] != teacher.shape[:2]:
+    check_images(student, teacher, 'pkd_loss')
+    if student.shape[1] != teacher.shape[1]:
         raise ValueError(
             'maps must have the same images and channels, got '
             f'{tuple(student.shape)} of the student and '

@@ -10,7 +10,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import Features
 
 from ..base import without_autocast
-from .base import FeatureLoss, check_maps, in_float, pooled
+from .base import FeatureLoss, check_images, check_maps, in_float, pooled
 
 
 @without_autocast
@@ -27,9 +27,21 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
         teacher (Tensor): Shape (B, C, H, W); detached.
 
     Returns:
-        Tensor: A scalar, at least 0, in float32 for half-precision input.
+        Tensor: A scalar, at least 0, in float32 for half-precision input;
+        zero for no image.
+
+    Raises:
+        ValueError: If they are no maps of one shape.
     """
+    check_images(student, teacher, 'hcl_loss')
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f'maps must have one shape, got {tuple(student.shape)} of the '
+            f'student and {tuple(teacher.shape)} of the teacher'
+        )
     student, teacher = in_float(student, teacher.detach())
+    if not student.numel():
+        return student.sum()
     loss = F.mse_loss(student, teacher)
     weight = total = 1.0
     for grid in (4, 2, 1):
@@ -96,6 +108,9 @@ class ReviewKDLoss(FeatureLoss):
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`; 20 epochs of warm-up on CIFAR-100, 1 on
             ImageNet.
+
+    Raises:
+        ValueError: If ``first`` is negative or ``max_mid`` not positive.
     """
 
     loss_name = 'loss_review'
@@ -109,6 +124,11 @@ class ReviewKDLoss(FeatureLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if first < 0 or max_mid < 1:
+            raise ValueError(
+                'ReviewKDLoss needs first >= 0 and max_mid >= 1, got '
+                f'{first} and {max_mid}'
+            )
         self.first = first
         self.pooled = pooled
         self.student_preacts = student_preacts

@@ -29,8 +29,12 @@ def prepare_pair(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: If the shapes differ or are not (N, C).
-        TypeError: If one of the two is not of a floating point dtype.
+        TypeError: If one of the two is no tensor of a floating point dtype.
     """
+    if not isinstance(teacher, Tensor):
+        raise TypeError(
+            f'teacher logits must be a tensor, got {type(teacher).__name__}'
+        )
     if student.ndim != 2 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher logits must share one shape (N, C), but '
@@ -92,7 +96,8 @@ def check_labels(labels: Optional[Tensor], logits: Tensor, who: str) -> Tensor:
     """Return the target classes of a loss that needs them, checked.
 
     Raises:
-        ValueError: If they are missing, of another length or outside [0, C),
+        ValueError: If they are missing, of another length, no whole numbers
+            or outside [0, C),
             or if C < 2.
     """
     rows, classes = logits.shape
@@ -102,6 +107,10 @@ def check_labels(labels: Optional[Tensor], logits: Tensor, who: str) -> Tensor:
         raise ValueError(
             f'{who} needs one label per row, ({rows},), got '
             f'{tuple(labels.shape)}'
+        )
+    if labels.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            f'{who} needs labels that are whole numbers, got {labels.dtype}'
         )
     if classes < 2:
         raise ValueError(f'{who} needs at least 2 classes, got {classes}')

@@ -143,6 +143,10 @@ class CTKDLoss(LogitLoss):
         check_min_std(min_std)
         if not length > 0:
             raise ValueError(f'length must be positive, got {length}')
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(
+                f'num_classes must be positive, got {num_classes}'
+            )
         self.t_start = t_start
         self.t_range = t_range
         self.length = length
