@@ -14,7 +14,7 @@ from mmdet_rankkd.experiments.summary import figure_grid, to_markdown
 from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.structures import DistillBatch
 
-from .helpers import ROOT, build, raw_batch
+from .helpers import COCO_SAMPLE, ROOT, build, make_runner, raw_batch
 
 CONFIGS = sorted(
     p
@@ -34,6 +34,11 @@ METHODS = {
     'cwd': ['mmdet_rankkd.CWDLoss'],
     'mgd': ['mmdet_rankkd.MGDLoss'],
     'fgd': ['mmdet_rankkd.FGDLoss'],
+    'ld': ['mmdet_rankkd.LDLoss'],
+    'bckd': ['mmdet_rankkd.KLDivLoss'],
+    'crosskd': ['mmdet_rankkd.CrossKDLoss'],
+    'crosskd-pkd': ['mmdet_rankkd.CrossKDLoss', 'mmdet_rankkd.PKDLoss'],
+    'maskkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.MaskKDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }
 DENSE = [p for p in CONFIGS if p.parent.name == 'coco_dense']
@@ -45,6 +50,7 @@ DETECTORS = {
     'fcos': 'FCOS',
     'rtmdet': 'RTMDet',
     'faster-rcnn': 'FasterRCNN',
+    'mask-rcnn': 'MaskRCNN',
 }
 
 
@@ -144,25 +150,92 @@ def test_dense_pairs_match(path):
     total.backward()
 
 
+def made_small(config, path):
+    """Shallow backbones and few RoIs, and a teacher of random weights."""
+    teacher = load_config(config.model.teacher.config).model
+    for model in (config.model.student, teacher):
+        backbone = model.backbone
+        backbone.init_cfg = None
+        if 'depth' in backbone:
+            backbone.update(type='ResNet', depth=18)
+            for name in ('groups', 'base_width'):
+                backbone.pop(name, None)
+            model.neck.in_channels = [64, 128, 256, 512]
+        if 'roi_head' in model:
+            model.roi_head.bbox_head.fc_out_channels = 32
+            model.train_cfg.rcnn.sampler.num = 16
+            model.train_cfg.rpn_proposal.nms_pre = 100
+        without_sync(model)
+    torch.manual_seed(1)
+    torch.save(dict(state_dict=build(teacher).state_dict()), path)
+    config.model.teacher = dict(
+        config=dict(model=teacher), checkpoint=str(path)
+    )
+
+
+def without_sync(config):
+    """BN in place of SyncBN, which has no form for the CPU."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            without_sync(value)
+        elif key == 'type' and value == 'SyncBN':
+            config[key] = 'BN'
+
+
 @pytest.mark.parametrize('path', NECKS, ids=name_of)
-def test_a_step_of_feature_methods(path, tmp_path):
-    """With random weights of both; nothing learnt lacks a gradient."""
+@pytest.mark.skipif(
+    not COCO_SAMPLE.is_dir(), reason='no sample of COCO (set TINY_COCO)'
+)
+def test_two_steps_of_detection_kd(path, tmp_path):
+    """On real images, made small, by the Runner."""
     cfg = Config.fromfile(path)
-    teacher = build_model(load_config(cfg.model.teacher.config))
-    weights = dict(state_dict=teacher.state_dict())
-    torch.save(weights, tmp_path / 'teacher.pth')
-    cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
-    cfg.model.student.backbone.init_cfg = None
-    model = build(cfg.model).train()
-    data = model.data_preprocessor(raw_batch(), True)
-    model.prepare()
-    total, log = model.parse_losses(model(**data, mode='loss'))
-    method = path.stem.split('_')[0]
-    assert total.isfinite() and log[f'loss_{method}'] > 0
-    total.backward()
-    for name, parameter in model.losses.named_parameters():
-        assert parameter.grad is not None, name
-        assert '.adapters.' not in name  # 256 channels in both
+    made_small(cfg, tmp_path / 'teacher.pth')
+    masks = 'mask' in path.stem
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True, with_mask=masks),
+        dict(type='Resize', scale=(96, 96), keep_ratio=False),
+        dict(type='PackDetInputs'),
+    ]
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(COCO_SAMPLE),
+        ann_file='annotations/instances_train2017.json',
+        data_prefix=dict(img='train2017/'),
+        pipeline=pipeline,
+    )
+    cfg.train_dataloader = dict(
+        batch_size=2,
+        dataset=dataset,
+        sampler=dict(type='InfiniteSampler', shuffle=False),
+    )
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
+    cfg.custom_hooks = cfg.param_scheduler = []
+    cfg.default_hooks = dict(
+        checkpoint=None, logger=dict(type='LoggerHook', interval=1)
+    )
+    runner = make_runner(
+        cfg,
+        work_dir=str(tmp_path),
+        log_level='WARNING',
+        env_cfg=dict(dist_cfg=dict(backend='gloo'), cudnn_benchmark=False),
+        log_processor=dict(by_epoch=False),
+    )
+    learnt = dict(runner.model.losses.named_parameters())
+    before = {k: v.detach().clone() for k, v in learnt.items()}
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    for name in runner.model.losses:
+        values, _ = scalars[f'train/{name}'].data
+        assert len(values) == 2 and all(0 < v < 1e6 for v in values), name
+    assert all(x.isfinite().all() for x in learnt.values())
+    moved = [not torch.equal(x, before[name]) for name, x in learnt.items()]
+    assert any(moved) or not learnt
+    # Adapters where the widths differ, and only there.
+    adapters = any('.adapters.' in name for name in learnt)
+    assert adapters == ('rtmdet' in path.stem)
 
 
 def test_student_channels_and_frozen_norm():
