@@ -34,10 +34,12 @@ ROOMS = [
     ),
     ('evaluation', 'registry structures', 'torch numpy mmengine'),
     ('recorders', 'registry structures', 'torch mmengine mmdet'),
-    ('distillers', ABOVE, 'torch mmengine'),
+    ('distillers', ABOVE, 'torch mmengine mmcv'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
     ('experiments', ABOVE, f'{DETECTION} matplotlib cv2 scipy ray'),
+    ('cli', ABOVE, 'click'),
+    ('__main__', 'cli', ''),
 ]
 NAMES = [name for name, *_ in ROOMS]
 
