@@ -3,11 +3,14 @@
 import pytest
 import torch
 
+from mmdet_rankkd.checkpoint.build import load_config
+from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.datasets import digits
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.experiments.table import read_table
 
-from ..helpers import make_runner, save_teacher
+from ..helpers import build, make_runner, save_teacher
 
 CELLS = read_cells('digits')
 NAMES = {
@@ -34,15 +37,21 @@ def root(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('pair', CELLS.pairs)
-def test_two_iterations(pair, root, tmp_path):
-    """All in one training, each with a loss that counts and learns."""
+def composed(pair, methods, root, tmp_path, width=None):
+    """One training with the losses of all methods; two iterations."""
     cfg = compose(CELLS, pair, 'kd+rank')
-    for method in methods_of(pair):
+    for method in methods:
         cfg.model.losses += compose(CELLS, pair, method).model.losses
-    save_teacher(CELLS.teacher_of(pair)['config'], tmp_path / 'teacher.pth')
-    cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
-    cfg.model.teacher.check_classes = False
+    teacher = load_config(CELLS.teacher_of(pair)['config'])
+    if width:
+        teacher.model.bbox_head.feat_channels = width
+    teacher.dump(tmp_path / 'teacher.py')
+    save_teacher(tmp_path / 'teacher.py', tmp_path / 'teacher.pth')
+    cfg.model.teacher = dict(
+        config=str(tmp_path / 'teacher.py'),
+        checkpoint=str(tmp_path / 'teacher.pth'),
+        check_classes=False,
+    )
     loader = cfg.train_dataloader
     loader.update(batch_size=4, num_workers=0, persistent_workers=False)
     loader.dataset.update(data_root=str(root), indices=8)
@@ -50,9 +59,17 @@ def test_two_iterations(pair, root, tmp_path):
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     cfg.custom_hooks = []
     cfg.train_cfg = dict(by_epoch=True, max_epochs=1)
-    cfg.default_hooks.checkpoint = None
     cfg.default_hooks.logger.interval = 1
-    runner = make_runner(cfg, work_dir=str(tmp_path), log_level='WARNING')
+    cfg.work_dir, cfg.log_level = str(tmp_path / 'work'), 'WARNING'
+    return cfg
+
+
+@pytest.mark.parametrize('pair', CELLS.pairs)
+def test_two_iterations(pair, root, tmp_path):
+    """All in one training, each with a loss that counts and learns."""
+    cfg = composed(pair, methods_of(pair), root, tmp_path)
+    cfg.default_hooks.checkpoint = None
+    runner = make_runner(cfg)
     learnt = dict(runner.model.losses.named_parameters())
     before = {k: v.detach().clone() for k, v in learnt.items()}
     runner.train()
@@ -65,6 +82,37 @@ def test_two_iterations(pair, root, tmp_path):
         moved = [not torch.equal(learnt[k], before[k]) for k in own]
         assert any(moved) or not own, method
     assert all(p.isfinite().all() for p in runner.model.parameters())
+
+
+def test_resumed_and_exported(root, tmp_path):
+    """What is learnt goes on in a second epoch; the student's file is plain.
+
+    The teacher's towers are narrower, so that CrossKD learns too.
+    """
+    methods = methods_of('gfl')
+    cfg = composed('gfl', methods, root, tmp_path, width=32)
+    runner = make_runner(cfg)
+    runner.train()
+    learnt = runner.model.losses.state_dict()
+    assert {f'loss_crosskd.adapters.{i}.bias' for i in (0, 1)} <= set(learnt)
+    path = tmp_path / 'work/epoch_1.pth'
+    saved = read_checkpoint(str(path))['state_dict']
+    kept = {k for k in saved if k.startswith('distiller.')}
+    assert kept == {f'distiller.{k}' for k in learnt}
+    export_student(str(path), str(tmp_path / 'student.pth'))
+    plain = build(cfg.model.student)
+    weights = torch.load(tmp_path / 'student.pth', weights_only=True)
+    plain.load_state_dict(weights['state_dict'], strict=True)
+    cfg.load_from, cfg.resume = str(path), True
+    cfg.train_cfg.max_epochs = 2
+    again = make_runner(cfg)
+    again.load_or_resume()
+    for key, value in again.model.losses.state_dict().items():
+        assert torch.equal(value, learnt[key]), key
+    again.train()
+    assert again.iter == 4
+    for key, value in again.model.losses.named_parameters():
+        assert value.isfinite().all(), key
 
 
 @pytest.mark.parametrize('pair', CELLS.pairs)
