@@ -34,6 +34,11 @@ METHODS = {
     'cwd': ['mmdet_rankkd.CWDLoss'],
     'mgd': ['mmdet_rankkd.MGDLoss'],
     'fgd': ['mmdet_rankkd.FGDLoss'],
+    'ld': ['mmdet_rankkd.LDLoss'],
+    'bckd': ['mmdet_rankkd.KLDivLoss'],
+    'crosskd': ['mmdet_rankkd.CrossKDLoss'],
+    'crosskd-pkd': ['mmdet_rankkd.CrossKDLoss', 'mmdet_rankkd.PKDLoss'],
+    'maskkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.MaskKDLoss'],
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }
 DENSE = [p for p in CONFIGS if p.parent.name == 'coco_dense']
@@ -45,6 +50,7 @@ DETECTORS = {
     'fcos': 'FCOS',
     'rtmdet': 'RTMDet',
     'faster-rcnn': 'FasterRCNN',
+    'mask-rcnn': 'MaskRCNN',
 }
 
 
@@ -142,27 +148,6 @@ def test_dense_pairs_match(path):
     total, _ = model.parse_losses(losses)
     assert total.isfinite() and losses['loss_binary_kd'] > 0
     total.backward()
-
-
-@pytest.mark.parametrize('path', NECKS, ids=name_of)
-def test_a_step_of_feature_methods(path, tmp_path):
-    """With random weights of both; nothing learnt lacks a gradient."""
-    cfg = Config.fromfile(path)
-    teacher = build_model(load_config(cfg.model.teacher.config))
-    weights = dict(state_dict=teacher.state_dict())
-    torch.save(weights, tmp_path / 'teacher.pth')
-    cfg.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
-    cfg.model.student.backbone.init_cfg = None
-    model = build(cfg.model).train()
-    data = model.data_preprocessor(raw_batch(), True)
-    model.prepare()
-    total, log = model.parse_losses(model(**data, mode='loss'))
-    method = path.stem.split('_')[0]
-    assert total.isfinite() and log[f'loss_{method}'] > 0
-    total.backward()
-    for name, parameter in model.losses.named_parameters():
-        assert parameter.grad is not None, name
-        assert '.adapters.' not in name  # 256 channels in both
 
 
 def test_student_channels_and_frozen_norm():

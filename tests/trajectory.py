@@ -56,7 +56,9 @@ RUNS = {
     'fcos': ('fcos', [BINARY, RANK], dict(logits=dict(locations='all'))),
     'atss': ('atss', [BINARY, RANK], {}),
     'gfl': ('gfl', [BINARY, RANK], {}),
+    'gfl-boxes': ('gfl', ['LDLoss', 'CrossKDLoss', BINARY], {}),
     'rtmdet': ('rtmdet', [BINARY, RANK], {}),
+    'masks': ('mask-rcnn', [KD, 'MaskKDLoss'], {}),
     'detr': ('detr', [KD, RANK], {}),
     'dino': ('dino', [BINARY, RANK], {}),
     'classifier': (

@@ -16,4 +16,16 @@ rows = {
     'CTKD': dict(method='ctkd', against=['student alone']),
     'FitNet': dict(method='fitnet', against=['student alone']),
     'ReviewKD': dict(method='reviewkd', against=['student alone']),
+    'PKD': dict(method='pkd', against=['student alone']),
+    'PKD + ranking': dict(method='pkd+rank', against=['student alone', 'PKD']),
+    'CWD': dict(method='cwd', against=['student alone']),
+    'CWD + ranking': dict(method='cwd+rank', against=['student alone', 'CWD']),
+    'MGD': dict(method='mgd', against=['student alone']),
+    'MGD + ranking': dict(method='mgd+rank', against=['student alone', 'MGD']),
+    'FGD': dict(method='fgd', against=['student alone']),
+    'FGD + ranking': dict(method='fgd+rank', against=['student alone', 'FGD']),
+    'CrossKD': dict(method='crosskd', against=['student alone']),
+    'CrossKD + ranking': dict(
+        method='crosskd+rank', against=['student alone', 'CrossKD']
+    ),
 }

@@ -28,7 +28,9 @@ class DistillDetector(BaseDistiller):
 
     Dense detectors have ``DenseLogits`` as their logit hook, detectors with
     queries ``QueryLogits``. Arguments and rules are those of
-    :class:`BaseDistiller`. Feature losses see the levels of the neck.
+    :class:`BaseDistiller`. Feature losses see the levels of the neck. What
+    else a loss compares (``LDLoss`` distributions of boxes, ``CrossKDLoss``
+    maps inside the heads, ``MaskKDLoss`` masks) is recorded when it asks.
     """
 
     FEATURES = dict(layer='neck', probe_size=128)

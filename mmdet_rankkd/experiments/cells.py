@@ -84,6 +84,7 @@ class Method:
         lr (float, optional): Learning rate in place of the student's.
         max_epochs (int, optional): Epochs in place of the student's.
         clip_grad (float, optional): Norm that gradients are clipped to.
+        only (list[str], optional): Pairs that it applies to; all by default.
     """
 
     losses: List[Settings]
@@ -93,6 +94,7 @@ class Method:
     lr: Optional[float] = None
     max_epochs: Optional[int] = None
     clip_grad: Optional[float] = None
+    only: Optional[List[str]] = None
 
 
 PAIR_FACTS = ('teacher', 'logits', 'options')
@@ -154,7 +156,8 @@ class CellSet:
             name (str): One of ``methods``, perhaps followed by ``+rank``.
 
         Raises:
-            ValueError: If there is no such pair or method.
+            ValueError: If there is no such pair or method, or the one does
+                not apply to the other.
         """
         wanted = choose('pair', pair, self.pairs)
         base, plus, extra = name.partition('+')
@@ -167,6 +170,11 @@ class CellSet:
             place = facts if key in METHOD_FIELDS else facts['losses'][0]
             place[key] = copy.deepcopy(value)
         found = from_facts(Method, facts, f'method {base!r} of {self.name}')
+        if found.only is not None and pair not in found.only:
+            raise ValueError(
+                f'method {base!r} does not apply to {pair}, but to '
+                + ', '.join(found.only)
+            )
         if plus:
             what = (
                 f'entry in rank of configs/_base_/cells/{self.name}.py, which '

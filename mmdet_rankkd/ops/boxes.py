@@ -55,16 +55,20 @@ def paired_iou(first: Tensor, second: Tensor) -> Tuple[Tensor, Tensor]:
     Union*, CVPR 2019).
 
     Args:
-        first (Tensor): Shape (N, 4): x1, y1, x2, y2.
+        first (Tensor): Shape (N, 4): x1, y1, x2, y2. A box whose sides are
+            the wrong way round, as untrained heads predict them, has no
+            area.
         second (Tensor): Shape (N, 4).
 
     Returns:
-        tuple[Tensor, Tensor]: Shape (N,), in [0, 1] and (-1, 1].
+        tuple[Tensor, Tensor]: Shape (N,), in [0, 1] and [-1, 1].
     """
     low = torch.max(first[:, :2], second[:, :2])
     high = torch.min(first[:, 2:], second[:, 2:])
     overlap = (high - low).clamp(min=0).prod(1)
-    areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (first, second)]
+    areas = [
+        (x[:, 2:] - x[:, :2]).clamp(min=0).prod(1) for x in (first, second)
+    ]
     union = (areas[0] + areas[1] - overlap).clamp(min=1e-6)
     low = torch.min(first[:, :2], second[:, :2])
     high = torch.max(first[:, 2:], second[:, 2:])

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Iterator, List, Optional, Sequence
 
 import torch
+from mmdet.models.dense_heads import FCOSHead
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
@@ -45,11 +46,13 @@ class CrossedRecord:
         dense (DenseRecord): Outputs of both heads.
         student (HeadMaps): Maps inside the student's head.
         teacher (HeadMaps): Maps inside the teacher's.
+        centerness (list[Tensor]): Targets of FCOS, of places on objects.
     """
 
     dense: DenseRecord
     student: HeadMaps = field(default_factory=no_maps)
     teacher: HeadMaps = field(default_factory=no_maps)
+    centerness: List[Tensor] = field(default_factory=list)
 
 
 @MODELS.register_module()
@@ -105,10 +108,20 @@ class CrossedHead(Recorder[CrossedRecord, Crossing]):
             RuntimeError: If its head did not give one map a level.
         """
         head = student.bbox_head
-        with recording(head) as dense:
+
+        def note_targets(
+            loss: Tensor, logits: Tensor, targets: Tensor, **kwargs: object
+        ) -> None:
+            record.centerness.append(targets)
+
+        with recording(head) as dense, ExitStack() as context:
             record = CrossedRecord(dense)
-            with hearing(head, self.layer, record.student):
-                yield record
+            context.enter_context(hearing(head, self.layer, record.student))
+            if isinstance(head, FCOSHead):
+                context.enter_context(
+                    listening(head.loss_centerness, 'forward', note_targets)
+                )
+            yield record
         for maps in record.student:
             if len(maps) != len(record.dense.logits):
                 raise RuntimeError(
@@ -141,14 +154,16 @@ class CrossedHead(Recorder[CrossedRecord, Crossing]):
         target = predictions(head, logits, boxes)
         labels = dense.row_labels(len(target.logits))
         background = student_columns(head, dense)
-        foreground = (labels >= 0) & (labels < background)
+        objects = ((labels >= 0) & (labels < background)).float()
+        if record.centerness:
+            objects = torch.cat(record.centerness)
         return Crossing(
             record.student,
             record.teacher,
             partial(rest_of, head, self.layer, features),
             target,
             dense.row_weights(len(labels)),
-            mean_over_processes(foreground.sum().float()).clamp(min=1),
+            mean_over_processes(objects.sum()).clamp(min=1),
         )
 
     @torch.no_grad()

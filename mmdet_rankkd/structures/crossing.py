@@ -46,7 +46,8 @@ class Crossing:
         weight (Tensor): Weight of each row in the student's own class loss,
             shape (N,); 0 for those outside the image.
         avg_factor (Tensor): Number of places that the student's assigner
-            gave to objects, the mean over the processes, at least 1.
+            gave to objects, of FCOS the sum of their centerness targets: the
+            mean over the processes, at least 1.
     """
 
     student: HeadMaps

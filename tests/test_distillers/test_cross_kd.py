@@ -30,8 +30,6 @@ from ..setups import (
 # MMDetection 3.5: reused_teacher_head_idx=1, weights of 1 (4 for the boxes of
 # GFL, in the form for distributions; IoULoss for those of FCOS), of
 # raw_batch(), with student and teacher filled by seed_weights(0) and (1).
-# Those of FCOS are multiplied with its divisor, the sum of the centerness
-# targets, over the number of objects' places.
 PUBLISHED = {
     'gfl': [
         (509.24078369140625, 17381.4140625, 166.06900024414062),
@@ -46,8 +44,8 @@ PUBLISHED = {
         (1.6803830862045288, 106.43180847167969, 1.3642338514328003),
     ],
     'fcos': [
-        (296.49420166015625, 9323.0107421875, 90.79022216796875),
-        (369.5498962402344, 7092.0986328125, 107.70220947265625),
+        (686.8969116210938, 21598.896484375, 210.33644104003906),
+        (856.1472778320312, 16430.474609375, 249.5169219970703),
     ],
 }
 CLASSES = dict(

@@ -104,9 +104,8 @@ def test_train_resume_test_export(detector, method, digits, tmp_path):
 def test_other_methods_of_dense_detectors(detector, digits, tmp_path):
     cfg = composed(digits, detector, 'ctkd', tmp_path)
     methods = [m for m in FEATURES if m != 'fgfi']
-    fgfi = CELLS.method(detector, 'fgfi').losses
-    if detector in ('fcos', 'rtmdet'):
-        cfg.model.losses = fgfi
+    if detector not in CELLS.methods['fgfi']['only']:
+        cfg.model.losses = CELLS.methods['fgfi']['losses']
         model = build(cfg.model).train()
         data = model.data_preprocessor(raw_batch(), True)
         with pytest.raises(TypeError, match='needs a detector with anchors'):

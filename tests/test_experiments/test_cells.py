@@ -38,7 +38,9 @@ def all_cells():
     for name in cell_sets():
         cells = read_cells(name)
         for pair in cells.pairs:
-            for method in cells.methods:
+            for method, facts in cells.methods.items():
+                if pair not in facts.get('only', [pair]):
+                    continue
                 methods = [method]
                 if method in cells.rank:
                     methods.append(method + '+rank')

@@ -74,6 +74,20 @@ def test_corners_as_mmdetection(overlap, other):
     gradcheck(lambda z: cross_kd_box_loss(z, t, weight, 7.0, overlap), s)
 
 
+def test_boxes_the_wrong_way_round():
+    """No area and no overlap, whatever the other is; no number explodes."""
+    t = corners(8, 1)
+    for columns in ([2, 1, 0, 3], [0, 3, 2, 1], [2, 3, 0, 1]):
+        wrong = t[:, columns]
+        for a, b in ((wrong, t), (t, wrong), (wrong, wrong)):
+            x = a.clone().requires_grad_()
+            for overlap, most in (('giou', 2.0), ('iou', 13.82)):
+                value = cross_kd_box_loss(x, b, torch.ones(8), None, overlap)
+                value.backward()
+                assert 1 <= value.item() <= most
+                assert x.grad.isfinite().all()
+
+
 def test_distributions():
     """The sum over the sides; by default over the sum of the weights."""
     s, t = maps(6, 28), maps(6, 28, seed=1)

@@ -150,8 +150,9 @@ class CrossKDLoss(DistillLoss):
     ``class_weight`` times :func:`cross_kd_class_loss`, over all places, plus
     ``box_weight`` times :func:`cross_kd_box_loss` with the teacher's highest
     class probability as weight. Both are divided by the number of places on
-    objects, the mean over the processes and at least 1; the boxes of heads
-    with distributions by the sum of the weights, as published. Places that
+    objects, of FCOS by the sum of their centerness targets, the mean over the
+    processes and at least 1; the boxes of heads with distributions by the sum
+    of the weights. All that is as published, but for the floor. Places that
     the student's own loss leaves out count nowhere.
 
     Towers of another width get a 1 x 1 convolution on the student's side,
@@ -164,9 +165,7 @@ class CrossKDLoss(DistillLoss):
     - RetinaNet, ATSS: 1, 1. ATSS compares centernesses too, which is not
       done here.
     - GFL: 1, 1, which is 4 in its code, where the sides are averaged.
-    - FCOS: ``layer=2``, 0.4, 0.75, ``overlap='iou'``, both divided by the sum
-      of the centerness targets, which is less than the number of objects'
-      places.
+    - FCOS: ``layer=2``, 0.4, 0.75, ``overlap='iou'``.
 
     Args:
         layer (int): Convolution of the towers behind which the maps are
@@ -255,7 +254,7 @@ class CrossKDLoss(DistillLoss):
             student (Predictions): Of the student's maps.
             teacher (Predictions): The teacher's own.
             weight (Tensor): Weight of each row, shape (N,).
-            avg_factor (Tensor): Number of places on objects.
+            avg_factor (Tensor): That of ``Crossing``.
         """
         classes = cross_kd_class_loss(
             student.logits,

@@ -1,0 +1,2 @@
+_base_ = './cwd_gfl_r101_gfl_r50_fpn_1x_coco.py'
+model = dict(losses=[dict(type='mmdet_rankkd.LDLoss')])
