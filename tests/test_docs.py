@@ -6,7 +6,7 @@ import runpy
 import shlex
 import shutil
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import mmdet
@@ -68,7 +68,7 @@ def commands(path):
                     yield words
 
 
-@lru_cache(maxsize=None)
+@cache
 def anchors(path):
     """Anchors of the headings of a page, as GitHub and MkDocs make them."""
     found = set()
@@ -209,12 +209,16 @@ def test_the_loss_alone():
 
 # What makes the trainings of the page short: few small images, one epoch,
 # initial weights that need no download.
-SHORT = (
-    'train_cfg.max_epochs=1 param_scheduler=[] train_dataloader.batch_size=2 '
-    'train_dataloader.num_workers=0 train_dataloader.persistent_workers=False '
-    'train_dataloader.dataset.indices=2 '
-    'train_dataloader.dataset.pipeline.2.scale=(96,96)'
-).split()
+SHORT = [
+    'train_cfg.max_epochs=1',
+    'train_cfg.val_begin=2',
+    'param_scheduler=[]',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'train_dataloader.dataset.indices=2',
+    'train_dataloader.dataset.pipeline.2.scale=(96,96)',
+]
 SHORT_TEST = [
     f'{name}_dataloader.{setting}'
     for name in ('val', 'test')
