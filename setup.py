@@ -32,7 +32,11 @@ setup(
         'scipy',
         'matplotlib',
         'tqdm',
+        'click>=8.2',
     ],
+    entry_points={
+        'console_scripts': ['rankkd=mmdet_rankkd.cli.main:main'],
+    },
     extras_require={
         'onedl': [
             'onedl-mmengine>=0.10.12,<0.11',

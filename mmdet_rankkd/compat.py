@@ -3,11 +3,14 @@
 import importlib
 import importlib.util
 import inspect
+import sys
 import warnings
 from functools import wraps
 from importlib import metadata
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import mmengine.logging
 import numpy as np
@@ -44,6 +47,54 @@ def register_package() -> None:
     MMEngine resolves such names for a fixed list of packages only.
     """
     config_utils.MODULE2PACKAGE.setdefault('mmdet_rankkd', 'mmdet_rankkd')
+
+
+class _Awaited(MetaPathFinder):
+    """Calls a function once, after a module was executed."""
+
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self.name = name
+        self.action = action
+        self.searching = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Optional[Sequence[str]] = None,
+        target: Optional[ModuleType] = None,
+    ) -> Optional[ModuleSpec]:
+        """Find the module as the other finders do."""
+        if fullname != self.name or self.searching:
+            return None
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.searching = False
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_act(module: ModuleType) -> None:
+            execute(module)
+            sys.meta_path.remove(self)
+            self.action()
+
+        spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
+        return spec
+
+
+def when_imported(name: str, action: Callable[[], None]) -> None:
+    """Call a function once a module is imported; at once if it is already.
+
+    Args:
+        name (str): Of a module that is in no package.
+        action (Callable): Called after the module was executed.
+    """
+    if name in sys.modules:
+        action()
+    else:
+        sys.meta_path.insert(0, _Awaited(name, action))
 
 
 def version_of(module: str) -> str:

@@ -227,7 +227,19 @@ def install(venv, stack, log):
         text=True,
     ).strip()
     (Path(site) / 'mmdet_rankkd.pth').write_text(f'{ROOT}\n')
+    write_command(venv)
     run([python, '-c', 'import mmdet_rankkd, mmdet.models'], log)
+
+
+def write_command(venv):
+    """The console script, which no path file brings."""
+    command = venv / 'bin/rankkd'
+    command.write_text(
+        f'#!{venv / "bin/python"}\n'
+        'from mmdet_rankkd.cli.main import main\n\n'
+        'main()\n'
+    )
+    command.chmod(0o755)
 
 
 def main():

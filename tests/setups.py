@@ -5,7 +5,7 @@ package; `trajectory.py` compares two of them.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict
 
@@ -35,6 +35,7 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'CRDLoss': dict(num_data=20, width=8),
     'CTKDLoss': {},
     'CWDLoss': {},
+    'CrossKDLoss': {},
     'DISTLoss': {},
     'DKDLoss': {},
     'FGDLoss': dict(levels=(0, 1, 2, 3)),
@@ -42,8 +43,10 @@ LOSSES: Dict[str, Dict[str, Any]] = {
     'FitNetLoss': dict(levels=(0, 1), loss_weight=1.0),
     'KLDivLoss': {},
     'KendallRankLoss': {},
+    'LDLoss': {},
     'MGDLoss': dict(levels=(0, 1, 2, 3)),
     'MLKDLoss': {},
+    'MaskKDLoss': {},
     'NKDLoss': {},
     'OFDLoss': {},
     'PKDLoss': dict(levels=(0, 1, 2, 3)),
@@ -52,6 +55,12 @@ LOSSES: Dict[str, Dict[str, Any]] = {
 FOR_CLASSIFIERS = ('CRDLoss', 'DISTLoss', 'MLKDLoss', 'OFDLoss')
 NEEDS_BOXES = ('FGDLoss',)
 NEEDS_ANCHORS = ('FGFILoss',)
+#: Losses of the distributions that some heads have of boxes.
+NEEDS_BINS = ('LDLoss',)
+#: Losses of the masks of instances.
+NEEDS_MASKS = ('MaskKDLoss',)
+#: Losses that go through the towers of a dense head.
+NEEDS_TOWERS = ('CrossKDLoss',)
 #: Losses that need each row's class to be a column; a sigmoid head has none
 #: for the background.
 NEEDS_TARGETS = ('DKDLoss', 'NKDLoss')
@@ -67,12 +76,19 @@ class Setup:
     distiller: str = 'mmdet_rankkd.DistillDetector'
     anchors: bool = False
     targets: bool = False
+    bins: bool = False
+    masks: bool = False
     levels: int = 4
 
     @property
     def classifies(self) -> bool:
         """Whether it is of images and not of boxes."""
         return self.distiller.endswith('Classifier')
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a single-stage detector with a dense head."""
+        return self.logits['type'].endswith('DenseLogits')
 
     def losses(self):
         """Names of the losses that are for it."""
@@ -82,6 +98,12 @@ class Setup:
             if self.classifies and name in NEEDS_BOXES:
                 continue
             if name in NEEDS_ANCHORS and not self.anchors:
+                continue
+            if name in NEEDS_BINS and not self.bins:
+                continue
+            if name in NEEDS_MASKS and not self.masks:
+                continue
+            if name in NEEDS_TOWERS and not self.is_dense:
                 continue
             if name in NEEDS_TARGETS and not self.targets:
                 continue
@@ -135,6 +157,31 @@ def as_cascade(model, stages=2):
     return model
 
 
+def with_masks(cascade=False):
+    """Mask R-CNN, or a Cascade Mask R-CNN of two stages."""
+    setup = two_stage(cascade)
+    for model in (setup.student, setup.teacher):
+        head = model['roi_head']
+        model['type'] = 'CascadeRCNN' if cascade else 'MaskRCNN'
+        model['data_preprocessor']['pad_mask'] = True
+        extractor = copy.deepcopy(head['bbox_roi_extractor'])
+        extractor['roi_layer']['output_size'] = 7
+        head['mask_roi_extractor'] = extractor
+        head['mask_head'] = dict(
+            type='FCNMaskHead',
+            num_convs=1,
+            in_channels=extractor['out_channels'],
+            conv_out_channels=16,
+            num_classes=3,
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True),
+        )
+        train_cfg = model['train_cfg']['rcnn']
+        for stage in train_cfg if cascade else [train_cfg]:
+            stage['mask_size'] = 14
+        model['test_cfg']['rcnn']['mask_thr_binary'] = 0.5
+    return replace(setup, masks=True)
+
+
 def dense(head):
     """One of the dense detectors, 80 classes."""
     models = [
@@ -143,7 +190,25 @@ def dense(head):
     ]
     logits = dict(type='mmdet_rankkd.DenseLogits')
     anchors = head not in ('fcos', 'rtmdet')
-    return Setup(*models, logits, anchors=anchors)
+    return Setup(*models, logits, anchors=anchors, bins=head == 'gfl')
+
+
+def seed_weights(model, seed):
+    """Fill all parameters with numbers that depend on nothing else.
+
+    Those of the last layers for boxes are small, as some heads give the
+    logarithms of sides.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.dim() > 1:
+            small = '_reg.' in name and 'gfl' not in name
+            scale = 0.1 if small else 1.0
+            parameter.data = scale * noise * (2 / parameter[0].numel()) ** 0.5
+        else:
+            mean = 0 if name.endswith('bias') else 1
+            parameter.data = mean + 0.1 * noise
 
 
 def queries(kind):
@@ -174,6 +239,7 @@ def classifier():
 SETUPS = {
     'faster-rcnn': two_stage,
     'cascade-rcnn': lambda: two_stage(cascade=True),
+    'mask-rcnn': with_masks,
     **{head: lambda head=head: dense(head) for head in DENSE},
     **{kind: lambda kind=kind: queries(kind) for kind in QUERIES},
     'classifier': classifier,
@@ -239,4 +305,22 @@ def batch_of(setup, seed=0):
     """A raw batch for the model of a set-up."""
     from .helpers import raw_batch
 
-    return cls_batch(seed=seed) if setup.classifies else raw_batch(seed=seed)
+    if setup.classifies:
+        return cls_batch(seed=seed)
+    data = raw_batch(seed=seed)
+    if setup.masks:
+        add_masks(data)
+    return data
+
+
+def add_masks(data):
+    """Give each object of a raw batch the left half of its box as mask."""
+    from mmdet.structures.mask import BitmapMasks
+
+    for sample in data['data_samples']:
+        height, width = sample.img_shape
+        boxes = sample.gt_instances.bboxes.long().tolist()
+        masks = torch.zeros(len(boxes), height, width, dtype=torch.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes):
+            mask[y1:y2, x1 : (x1 + x2) // 2] = 1
+        sample.gt_instances.masks = BitmapMasks(masks.numpy(), height, width)

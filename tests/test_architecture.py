@@ -38,6 +38,8 @@ ROOMS = [
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
     ('experiments', ABOVE, f'{DETECTION} matplotlib cv2 scipy ray'),
+    ('cli', ABOVE, 'click'),
+    ('__main__', 'cli', ''),
 ]
 NAMES = [name for name, *_ in ROOMS]
 

@@ -70,7 +70,7 @@ print('done')
     out, err = python(code.format(tools=tools))
     parts = out.split('the end\n')
     assert len(parts) == len(tools) + 1 and parts.pop() == 'done\n'
-    assert [p[:6] for p in parts] == ['usage:'] * len(tools)
+    assert [p[:6] for p in parts] == ['Usage:'] * len(tools)
     assert err == ''
 
 

@@ -133,6 +133,11 @@ def test_bases_resolve_from_a_wheel(wheel, tmp_path):
         )
         # mim would add the flag itself if it were there.
         assert '--gpus' not in text
+    for command in (
+        (python, '-m', 'mmdet_rankkd'),
+        (python, site / 'bin/rankkd'),
+    ):
+        assert 'make-config' in run(*command, '--help', cwd=tmp_path)
 
 
 @pytest.mark.skipif(

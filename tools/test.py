@@ -1,6 +1,6 @@
-"""Test a detector: MMDetection's flags, and `mmdet_rankkd::` bases."""
+"""Test a model; see `rankkd test -h`."""
 
-from mmdet_rankkd.engine.launch import test
+from mmdet_rankkd.cli.test import test
 
 if __name__ == '__main__':
     test()

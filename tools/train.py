@@ -1,6 +1,6 @@
-"""Train a detector: MMDetection's flags, and `mmdet_rankkd::` bases."""
+"""Train a model; see `rankkd train -h`."""
 
-from mmdet_rankkd.engine.launch import train
+from mmdet_rankkd.cli.train import train
 
 if __name__ == '__main__':
     train()

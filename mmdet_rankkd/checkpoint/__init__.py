@@ -4,6 +4,7 @@ This room stands below the others: it imports torch, NumPy, MMEngine and this
 package's registry, and none of its networks, losses or distillers.
 """
 
-from .read import allow_mmengine_checkpoints, read_checkpoint
+from .allow import allow_mmengine_checkpoints
+from .read import read_checkpoint
 
 __all__ = ['allow_mmengine_checkpoints', 'read_checkpoint']

@@ -7,29 +7,23 @@ import struct
 from http.client import HTTPException
 from pathlib import Path
 from typing import (
-    Callable,
     Dict,
     List,
     Optional,
     Sequence,
-    Tuple,
     TypedDict,
     Union,
     cast,
 )
 from urllib.parse import urlparse
 
-import numpy as np
 import torch
-from mmengine.logging.history_buffer import HistoryBuffer
 
-from mmdet_rankkd.compat import NUMPY_CORES, numpy_multiarray
-
+from .allow import allow_mmengine_checkpoints
 from .diagnose import AGAIN, first_line, problem_of, refusal_of
 from .load import StateDict, first_few
 
 PathLike = Union[str, 'os.PathLike[str]']
-SafeGlobal = Union[Callable, Tuple[Callable, str]]
 
 
 class Meta(TypedDict, total=False):
@@ -74,47 +68,6 @@ DAMAGE = (
     ValueError,
     struct.error,
 )
-
-
-def _history_statistic(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr`` where a checkpoint asks for it.
-
-    MMEngine's ``HistoryBuffer`` is pickled with references to its own
-    methods; nothing else may be looked up.
-    """
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
-        return getattr(owner, name)
-    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is refused')
-
-
-def safe_globals() -> List[SafeGlobal]:
-    """List the harmless types that MMEngine puts into its checkpoints."""
-    dtypes = {
-        type(np.dtype(t))
-        for t in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')
-    }
-    return [
-        HistoryBuffer,
-        (_history_statistic, 'builtins.getattr'),
-        *(
-            (getattr(numpy_multiarray(), name), f'{core}.multiarray.{name}')
-            for core in NUMPY_CORES
-            for name in ('_reconstruct', 'scalar')
-        ),
-        np.ndarray,
-        np.dtype,
-        *dtypes,
-    ]
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load`` read MMEngine's checkpoints without pickled code.
-
-    From torch 2.6 on, it refuses types that it does not know, and MMEngine
-    0.10.7 does not name its own: ``--resume`` fails. Naming them is enough.
-    """
-    if hasattr(torch.serialization, 'add_safe_globals'):
-        torch.serialization.add_safe_globals(safe_globals())
 
 
 def locate_file(

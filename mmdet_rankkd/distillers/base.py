@@ -1,15 +1,16 @@
 """What distillers of detectors and of classifiers share."""
 
+from contextlib import ExitStack
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from mmdet_rankkd.recorders import LogitRecorder
+from mmdet_rankkd.recorders import LogitRecorder, Recorder
 from mmdet_rankkd.structures import DistillBatch
 
 from .build import (
-    FeatureProbe,
+    RecorderProbe,
     build_losses,
     build_recorder,
     build_student,
@@ -73,11 +74,14 @@ class BaseDistiller(StudentWrapper):
         super().__init__(model, build_losses(losses), preprocessor, init_cfg)
         self.teacher = teacher_from(teacher)
         self.logits = build_recorder(logits)
-        probe = FeatureProbe(model, self.teacher, features or self.FEATURES)
+        probe = RecorderProbe(model, self.teacher, features or self.FEATURES)
         with own_random_numbers():
             for loss in self.losses.values():
                 loss.attach(probe)
-        self.features = probe.recorder
+        #: By the name of what they record in ``DistillBatch``.
+        self.recorders: Dict[str, Recorder] = dict(
+            logits=self.logits, **probe.recorders
+        )
         self.log_tau = log_tau
         self._is_ready = False
 
@@ -98,6 +102,9 @@ class BaseDistiller(StudentWrapper):
         """Build and check the teacher, once; see :meth:`Teacher.build`."""
         if not self._is_ready:
             teacher = self.teacher.build(self.student, self.logits)
+            for name, recorder in self.recorders.items():
+                if name != 'logits':
+                    recorder.check(self.student, teacher)
             for loss in self.losses.values():
                 loss.teacher_is_ready(teacher)
             self._is_ready = True
@@ -162,16 +169,17 @@ class BaseDistiller(StudentWrapper):
             return self.student(inputs, data_samples, mode='loss'), None
         self.prepare()
         images = self.teacher.images(inputs, teacher_inputs)
-        with (
-            self.logits.record(self.student) as rows,
-            self.features.record(self.student) as layers,
-        ):
+        with ExitStack() as context:
+            records = {
+                name: (r, context.enter_context(r.record(self.student)))
+                for name, r in self.recorders.items()
+            }
             losses = self.student(inputs, data_samples, mode='loss')
-        logits, features = self.teacher.replay(
-            images, (self.logits, rows), (self.features, layers)
+        return losses, DistillBatch(
+            student_model=self.student,
+            data_samples=list(data_samples or ()),
+            **self.teacher.replay(images, records),
         )
-        samples = list(data_samples or ())
-        return losses, DistillBatch(logits, self.student, samples, features)
 
     def add_losses(
         self, losses: Dict[str, Any], batch: Optional[DistillBatch]

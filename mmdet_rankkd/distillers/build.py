@@ -1,17 +1,22 @@
 """Building what a distillation config names, with errors that help."""
 
-from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from torch import nn
 
 from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.losses.base import did_you_mean
-from mmdet_rankkd.recorders import LogitRecorder, Recorder
-from mmdet_rankkd.recorders.base import FeatureMaps, Model
+from mmdet_rankkd.recorders import (
+    BoxDistributions,
+    CrossedHead,
+    LayerFeatures,
+    LogitRecorder,
+    MaskLogits,
+    Recorder,
+)
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import FeaturePair
+from mmdet_rankkd.structures import FeaturePair, HeadMaps
 
 from .common import check_arguments, own_random_numbers
 from .teacher import Teacher
@@ -78,8 +83,8 @@ def build_recorder(config: Union[dict, LogitRecorder]) -> LogitRecorder:
     return recorder
 
 
-class FeatureProbe:
-    """Features of both networks, for the losses that ask for their shapes.
+class RecorderProbe:
+    """What the losses compare beside logits; see ``structures.Probe``.
 
     Args:
         student (nn.Module): The student.
@@ -93,37 +98,47 @@ class FeatureProbe:
         self.student = student
         self.teacher = teacher
         self.settings = settings
-        #: What records the features in training; nothing, if none asked.
-        self.recorder: Recorder = NothingRecorded()
-        self._found: Optional[FeaturePair] = None
+        #: What records it in training, by its name in ``DistillBatch``.
+        self.recorders: Dict[str, Recorder] = {}
+        self._features: Optional[FeaturePair] = None
 
     def features(self) -> FeaturePair:
-        """See :meth:`mmdet_rankkd.structures.Probe.features`."""
-        if self._found is None:
-            config = dict(self.settings, type='mmdet_rankkd.LayerFeatures')
-            recorder = MODELS.build(config)
-            self._found = FeaturePair(
+        """Features of a blank image by both networks, for their shapes."""
+        if self._features is None:
+            recorder = LayerFeatures(**self.settings)
+            self._features = FeaturePair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
             )
-            self.recorder = recorder
-        return self._found
+            self.recorders['features'] = recorder
+        return self._features
 
+    def distributions(self) -> None:
+        """Have the distributions of the boxes recorded in each step."""
+        self.recorders.setdefault('boxes', BoxDistributions())
 
-class NothingRecorded(Recorder[None, None]):
-    """In place of a recorder of features where no loss compares any."""
+    def masks(self) -> None:
+        """Have the masks of boxes recorded in each step."""
+        self.recorders.setdefault('masks', MaskLogits())
 
-    def check(self, student: Model, teacher: Model) -> None:
-        """Nothing is compared."""
+    def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
+        """Maps of a blank image inside both heads, for their shapes.
 
-    def record(self, student: Model) -> ContextManager[None]:
-        """Record nothing."""
-        return nullcontext()
-
-    def replay(
-        self, teacher: Model, features: FeatureMaps, record: None
-    ) -> None:
-        """Replay nothing."""
+        Raises:
+            TypeError, ValueError: If a head has no such layer, or another
+                loss asked for another.
+        """
+        recorder = CrossedHead(layer)
+        known = self.recorders.setdefault('crossing', recorder)
+        if isinstance(known, CrossedHead) and known.layer != layer:
+            raise ValueError(
+                'losses ask for maps inside the heads behind layer '
+                f'{known.layer} and behind layer {layer}; give them one layer'
+            )
+        return (
+            recorder.probe(self.student, 'student'),
+            self.teacher.probe(recorder),
+        )
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:

@@ -1,12 +1,25 @@
 """The frozen teacher, kept out of the student's module tree."""
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    ContextManager,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
@@ -23,14 +36,13 @@ from mmdet_rankkd.checkpoint.read import (
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.recorders import (
     ClassMap,
-    LayerFeatures,
     LogitRecorder,
     Recorder,
 )
-from mmdet_rankkd.structures import Features
 
 from .common import check_arguments, own_random_numbers
 
+Found = TypeVar('Found', covariant=True)
 DTYPES = {
     'bf16': torch.bfloat16,
     'bfloat16': torch.bfloat16,
@@ -62,6 +74,15 @@ def current_classes() -> Optional[Sequence[str]]:
     return None
 
 
+class Probing(Protocol[Found]):
+    """A recorder that finds shapes before training."""
+
+    def probe(
+        self, model: Any, role: str, size: Optional[int] = None
+    ) -> Found:
+        """What it records of a blank image of this side."""
+
+
 class Teacher:
     """A frozen detector or classifier that is asked for logits.
 
@@ -80,6 +101,9 @@ class Teacher:
             to half precision are other boxes. By default, backbone and neck
             follow the autocast of the training.
         channels_last (bool): Memory format of its images and weights.
+        fold_norms (bool): Fold the batch norms of its backbone and neck into
+            the convolutions before them. Its features are then the same but
+            for rounding, which is checked.
         trust_checkpoint (bool): Let the checkpoint execute pickled code.
         check_classes (bool): Compare the class names in the checkpoint with
             those of the training set.
@@ -98,6 +122,7 @@ class Teacher:
         checkpoint: str,
         dtype: Optional[str] = None,
         channels_last: bool = False,
+        fold_norms: bool = False,
         trust_checkpoint: bool = False,
         check_classes: bool = True,
         classes: Optional[Sequence[str]] = None,
@@ -112,6 +137,7 @@ class Teacher:
         self.checkpoint = checkpoint
         self.dtype = DTYPES[dtype] if dtype else None
         self.channels_last = channels_last
+        self.fold_norms = fold_norms
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
         self.classes = classes
@@ -155,6 +181,8 @@ class Teacher:
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
             self.model = model.eval().requires_grad_(False)
+            if self.fold_norms:
+                fold_norms(model)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
                 model.data_preprocessor, student.data_preprocessor
@@ -196,15 +224,15 @@ class Teacher:
         names = ('config', 'checkpoint', 'input_size')
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
-    def probe(self, features: LayerFeatures) -> Features:
-        """Features of a blank image by a teacher of random weights.
+    def probe(self, recorder: Probing[Found]) -> Found:
+        """What a recorder finds of a blank image, with random weights.
 
         Args:
-            features (LayerFeatures): The feature hook.
+            recorder (Recorder): One with ``probe``.
         """
         with own_random_numbers():
             model = build_model(self.read_config())
-        return features.probe(model, 'teacher', self.input_size)
+        return recorder.probe(model, 'teacher', self.input_size)
 
     def _load(self, model: nn.Module, checkpoint: Checkpoint) -> str:
         """Load all weights; return how many there were."""
@@ -305,20 +333,23 @@ class Teacher:
             )
         return inputs
 
-    def replay(self, inputs: Tensor, *records: Tuple[Recorder, Any]) -> List:
+    def replay(
+        self, inputs: Tensor, records: Mapping[str, Tuple[Recorder, Any]]
+    ) -> Dict[str, Any]:
         """Features of the images, then each recorder's replay on them.
 
         Recorders run with gradients on: they may choose rows and columns of
         the student's logits, which must stay in the student's graph. The
-        teacher, all frozen, has none.
+        teacher, all frozen, has none. What one of them asks of the teacher's
+        heads, those after it may watch.
 
         Args:
             inputs (Tensor): Images as the teacher wants them.
-            *records (tuple): A recorder, and what it recorded on the
+            records (dict): By name, a recorder and what it recorded on the
                 student.
 
         Returns:
-            list: What each recorder's ``replay`` gives.
+            dict: What each recorder's ``replay`` gives, by the same names.
         """
         model = self.model
         assert model is not None
@@ -328,16 +359,23 @@ class Teacher:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         device = inputs.device.type
         with ExitStack() as context:
-            context.enter_context(torch.no_grad())
-            if self.dtype is not None:
-                context.enter_context(torch.autocast(device, self.dtype))
-            for recorder, record in records:
+            for recorder, record in records.values():
                 context.enter_context(recorder.watch(model, record))
-            features = model.extract_feat(inputs)
-        with torch.autocast(device, enabled=False):
+            with torch.no_grad(), self._autocast(device):
+                features = model.extract_feat(inputs)
+            context.enter_context(torch.autocast(device, enabled=False))
             # mmcv's RoIAlign misreads channels_last features.
             features = tuple(f.to(dtype).contiguous() for f in features)
-            return [r.replay(model, features, record) for r, record in records]
+            return {
+                name: recorder.replay(model, features, record)
+                for name, (recorder, record) in records.items()
+            }
+
+    def _autocast(self, device: str) -> ContextManager[None]:
+        """That of its backbone and neck."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device, self.dtype)
 
 
 def resize_inputs(model: Any, size: int) -> None:
@@ -355,6 +393,36 @@ def resize_inputs(model: Any, size: int) -> None:
         return (images, *inputs[1:])
 
     model.backbone.register_forward_pre_hook(resize)
+
+
+def fold_norms(model: Any) -> None:
+    """Fold the batch norms of backbone and neck into convolutions.
+
+    Args:
+        model (nn.Module): In evaluation mode, with float32 or float64
+            weights; changed in place.
+
+    Raises:
+        ValueError: If its features are others afterwards: a network whose
+            norms do not follow their convolutions in the order in which both
+            are registered, or which shares a convolution between norms.
+    """
+    weight = next(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 64, 64, generator=generator).to(weight)
+    with torch.no_grad():
+        before = model.extract_feat(image)
+        for part in (model.backbone, getattr(model, 'neck', None)):
+            if part is not None:
+                fuse_conv_bn(part)
+        after = model.extract_feat(image)
+    for old, new in zip(before, after):
+        if not torch.allclose(old, new, rtol=1e-3, atol=1e-3 * old.std()):
+            raise ValueError(
+                'teacher=dict(fold_norms=True) gives other features than the '
+                "teacher's own: its norms cannot be folded in the order of "
+                'its layers. Leave fold_norms out'
+            )
 
 
 def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:

@@ -1,6 +1,6 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do.
+"""What ``rankkd train`` and ``rankkd test`` do.
 
-The flags and their meaning are those of MMDetection's scripts of the same
+Settings and their meaning are those of MMDetection's scripts of the same
 names. Those are not in every distribution of MMDetection, and they cannot
 open configs with an ``mmdet_rankkd::`` base.
 """
@@ -9,54 +9,103 @@ import argparse
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.read import locate_file
 from mmdet_rankkd.compat import hide_note_on_faster_coco
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """Parser with the flags that training and testing share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder of logs and results')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
-    # torch.distributed.launch passes one or the other, by version.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    return parser
+@dataclass(frozen=True)
+class Pictures:
+    """What becomes of the predictions of a test.
+
+    Attributes:
+        show (bool): Whether they are shown.
+        show_dir (str, optional): Folder that pictures are saved in.
+        wait_time (float): Seconds per picture that is shown.
+    """
+
+    show: bool = False
+    show_dir: Optional[str] = None
+    wait_time: float = 2
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """Config of the parsed flags, with a work_dir."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
+def parse_options(options: Sequence[str]) -> Dict[str, Any]:
+    """``KEY=VALUE`` items as MMEngine's ``--cfg-options`` reads them.
+
+    Raises:
+        ValueError: If an item has no ``=``.
+    """
+    for item in options:
+        if '=' not in item:
+            raise ValueError(f'expected KEY=VALUE, got {item!r}')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(
+        ['--options', *options] if options else []
+    ).options
+
+
+def read_config(
+    path: str,
+    work_dir: Optional[str] = None,
+    options: Sequence[str] = (),
+    launcher: str = 'none',
+    local_rank: int = 0,
+) -> Config:
+    """Config of a file, with a work_dir.
+
+    Args:
+        path (str): The file, or ``package::path``.
+        work_dir (str, optional): In place of the config's, which is
+            ``work_dirs/<name of the file>`` by default.
+        options (Sequence[str]): ``KEY=VALUE`` items.
+        launcher (str): Of the processes of the training.
+        local_rank (int): Of this process, where the launcher does not say it
+            in the environment.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    cfg = Config.fromfile(locate_file(path, 'config'))
+    cfg.launcher = launcher
+    cfg.merge_from_dict(parse_options(options))
+    if work_dir:
+        cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+        cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def add_safe_hooks(cfg: Config) -> None:
+    """Have a training notice losses that are not finite, and survive kills.
+
+    ``NonFiniteHook`` is added as the default hook ``finite`` unless there is
+    one of that name (None for no such hook), and ``AtomicCheckpointHook``
+    takes the place of MMEngine's ``CheckpointHook``. Neither changes what is
+    trained.
+
+    Args:
+        cfg (Config): Of a training; its ``default_hooks`` are set.
+    """
+    cfg.setdefault('default_hooks', {})
+    hooks = cfg.default_hooks
+    hooks.setdefault('finite', dict(type='mmdet_rankkd.NonFiniteHook'))
+    hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    saving = hooks.checkpoint
+    if saving and saving.get('type') in ('CheckpointHook', CheckpointHook):
+        saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -105,78 +154,78 @@ def leave(cfg: Config) -> None:
     os._exit(0)
 
 
-def train(argv: Optional[List[str]] = None) -> None:
-    """Entry point of ``tools/train.py``."""
-    parser = make_parser('Train a detector')
-    parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision'
-    )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate with the batch size',
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='resume from a checkpoint, or from the latest of the work dir',
-    )
-    args = parser.parse_args(argv)
-    cfg = read_config(args)
-    if args.amp:
+def train(
+    cfg: Config,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: Optional[str] = None,
+) -> None:
+    """Train by a config.
+
+    Args:
+        cfg (Config): Of :func:`read_config`.
+        amp (bool): Automatic mixed precision.
+        auto_scale_lr (bool): Scale the learning rate with the batch size.
+        resume (str, optional): Checkpoint to go on from; ``'auto'`` for the
+            latest of the work dir.
+
+    Raises:
+        ValueError: If the config does not say which batch size its learning
+            rate is for, or no checkpoint of the work dir can be resumed from.
+    """
+    if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise SystemExit(
-                f'{args.config} has no auto_scale_lr.base_batch_size, which '
+    if auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError(
+                f'{cfg.filename} has no auto_scale_lr.base_batch_size, which '
                 '--auto-scale-lr scales from'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume:
+    if resume:
         cfg.resume = True
-        cfg.load_from = args.resume
-        if args.resume == 'auto':
+        cfg.load_from = resume
+        if resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
+    add_safe_hooks(cfg)
     build_runner(cfg).train()
     leave(cfg)
 
 
-def test(argv: Optional[List[str]] = None) -> None:
-    """Entry point of ``tools/test.py``."""
-    parser = make_parser('Test a detector')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='write the predictions to a .pkl file')
-    parser.add_argument(
-        '--show', action='store_true', help='show the predictions'
-    )
-    parser.add_argument('--show-dir', help='save pictures of the predictions')
-    parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds per picture'
-    )
-    parser.add_argument(
-        '--tta', action='store_true', help='test-time augmentation'
-    )
-    args = parser.parse_args(argv)
-    if args.out and not args.out.endswith(('.pkl', '.pickle')):
-        parser.error('--out must end in .pkl or .pickle')
-    cfg = read_config(args)
-    cfg.load_from = args.checkpoint
-    if args.show or args.show_dir:
+def test(
+    cfg: Config,
+    checkpoint: str,
+    out: Optional[str] = None,
+    pictures: Optional[Pictures] = None,
+    tta: bool = False,
+) -> None:
+    """Test a checkpoint by a config.
+
+    Args:
+        cfg (Config): Of :func:`read_config`.
+        checkpoint (str): File of the weights.
+        out (str, optional): Pickle file that predictions are written to.
+        pictures (Pictures, optional): What becomes of the predictions.
+        tta (bool): Test-time augmentation.
+
+    Raises:
+        ValueError: If ``out`` is no name of a pickle file.
+    """
+    if out and not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out must end in .pkl or .pickle, got {out!r}')
+    cfg.load_from = checkpoint
+    if pictures and (pictures.show or pictures.show_dir):
         from mmdet.engine.hooks.utils import trigger_visualization_hook
 
-        cfg = trigger_visualization_hook(cfg, args)
-    if args.tta:
+        cfg = trigger_visualization_hook(cfg, pictures)
+    if tta:
         use_tta(cfg)
     runner = build_runner(cfg)
-    if args.out:
+    if out:
         from mmdet.evaluation import DumpDetResults
 
-        runner.test_evaluator.metrics.append(
-            DumpDetResults(out_file_path=args.out)
-        )
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     runner.test()
     leave(cfg)
 

@@ -1,6 +1,5 @@
 """One training, in a process of a pool or of a cluster."""
 
-import argparse
 import json
 import os
 import platform
@@ -9,15 +8,16 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.checkpoint.read import locate_file
+from mmdet_rankkd.engine.launch import add_safe_hooks, parse_options
 
-from .cells import Settings, merge_options, read_config
+from .cells import merge_options, read_config
 from .result import (
     FILE,
     Result,
@@ -127,7 +127,8 @@ def train(job: Job) -> Result:
         cfg.visualizer.name = cfg.experiment_name
     if job.checkpoint is None:
         if resumed:  # MMEngine would resume from load_from instead
-            cfg.resume, cfg.load_from = True, None
+            cfg.resume, cfg.load_from = True, instead_of_damaged(job.folder)
+        add_safe_hooks(cfg)
         Runner.from_cfg(cfg).train()
         last, best, curves = training_metrics(job.folder, job.metric)
     else:
@@ -150,12 +151,3 @@ def train(job: Job) -> Result:
         commit=commit(),
         device=device(),
     )
-
-
-def parse_options(options: Sequence[str]) -> Settings:
-    """``KEY=VALUE`` items as MMEngine's ``--cfg-options`` reads them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction, default={})
-    return parser.parse_args(
-        ['--options', *options] if options else []
-    ).options

@@ -1,6 +1,12 @@
 from mmdet_rankkd.ops import RankSettings, standardize
 
 from .base import DistillLoss, Schedule
+from .dense.cross_kd import (
+    CrossKDLoss,
+    cross_kd_box_loss,
+    cross_kd_class_loss,
+)
+from .dense.ld import LDLoss, ld_loss
 from .feature.at import ATLoss, at_loss
 from .feature.base import FeatureLoss
 from .feature.crd import CRDLoss, crd_side
@@ -27,6 +33,7 @@ from .logit.kl_div import (
     binary_kl_div_loss,
     kl_div_loss,
 )
+from .logit.mask_kd import MaskKDLoss, mask_kd_loss
 from .logit.mlkd import MLKDLoss, mlkd_loss
 from .logit.nkd import NKDLoss, nkd_loss
 
@@ -36,6 +43,7 @@ __all__ = [
     'CRDLoss',
     'CTKDLoss',
     'CWDLoss',
+    'CrossKDLoss',
     'DISTLoss',
     'DKDLoss',
     'DistillLoss',
@@ -45,9 +53,11 @@ __all__ = [
     'FitNetLoss',
     'KLDivLoss',
     'KendallRankLoss',
+    'LDLoss',
     'LogitLoss',
     'MGDLoss',
     'MLKDLoss',
+    'MaskKDLoss',
     'NKDLoss',
     'OFDLoss',
     'PKDLoss',
@@ -57,6 +67,8 @@ __all__ = [
     'at_loss',
     'binary_kl_div_loss',
     'crd_side',
+    'cross_kd_box_loss',
+    'cross_kd_class_loss',
     'ctkd_loss',
     'cwd_loss',
     'dist_loss',
@@ -69,6 +81,8 @@ __all__ = [
     'kendall_rank_loss',
     'kendall_tau',
     'kl_div_loss',
+    'ld_loss',
+    'mask_kd_loss',
     'mgd_loss',
     'mlkd_loss',
     'nkd_loss',

@@ -44,12 +44,40 @@ class DenseRecord:
 
     Attributes:
         logits (list[Tensor]): A level each, shape (B, A * C, H, W).
+        boxes (list[Tensor]): Boxes as the head gives them, a level each,
+            shape (B, A * K, H, W).
         labels (list[Tensor]): Assigned classes in the order of
             :func:`flatten`, in one part or one a level; C is background.
+        weights (list[Tensor]): Weights of the labels, in the same parts;
+            none where the student's loss has none.
+        teacher (list): Logits and boxes of the teacher's head, likewise.
     """
 
     logits: List[Tensor] = field(default_factory=list)
+    boxes: List[Tensor] = field(default_factory=list)
     labels: List[Tensor] = field(default_factory=list)
+    weights: List[Tensor] = field(default_factory=list)
+    teacher: List[List[Tensor]] = field(default_factory=list)
+
+    def row_labels(self, rows: int) -> Tensor:
+        """Assigned class of each row in the order of :func:`flatten`.
+
+        Raises:
+            RuntimeError: If the student's loss saw another number of them.
+        """
+        count = sum(x.numel() for x in self.labels)
+        if count != rows:
+            raise RuntimeError(
+                f"the student's loss_cls saw {count} labels for {rows} "
+                'locations; one for each is needed'
+            )
+        return torch.cat([x.reshape(-1) for x in self.labels])
+
+    def row_weights(self, rows: int) -> Tensor:
+        """Weight of each label in the student's own loss, shape (N,)."""
+        if not self.weights:
+            return torch.ones(rows, device=self.logits[0].device)
+        return torch.cat([x.reshape(-1) for x in self.weights])
 
 
 @MODELS.register_module()
@@ -102,13 +130,7 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         for role, model in (('student', student), ('teacher', teacher)):
             check_kind(role, model)
         compare_heads(student, teacher, self.class_map)
-        grids = [prior_grid(m.bbox_head) for m in (student, teacher)]
-        if grids[0] != grids[1]:
-            raise ValueError(
-                'student and teacher do not predict at the same locations: '
-                f'the student has {grids[0]}, the teacher {grids[1]}. Give '
-                'both the same strides and anchors.'
-            )
+        compare_grids(student, teacher)
 
     def columns(self, student: Model) -> int:
         """How many columns are compared."""
@@ -130,30 +152,8 @@ class DenseLogits(LogitRecorder[DenseRecord]):
     @contextmanager
     def record(self, student: Model) -> Iterator[DenseRecord]:
         """Record the one training pass of the student inside the context."""
-        record = DenseRecord()
-        head = student.bbox_head
-
-        def note_logits(output: Sequence, *args: object) -> None:
-            record.logits = list(output[0])
-
-        def note_labels(
-            loss: Tensor,
-            logits: Tensor,
-            target: Union[Tensor, Sequence[Tensor]],
-            *args: object,
-            **kwargs: object,
-        ) -> None:
-            # Of focal loss labels, of quality focal loss (labels, quality).
-            record.labels.append(
-                target if isinstance(target, Tensor) else target[0]
-            )
-
-        with (
-            listening(head, 'forward', note_logits),
-            listening(head.loss_cls, 'forward', note_labels),
-        ):
+        with recording(student.bbox_head) as record:
             yield record
-        check_ran(record.logits, head)
 
     def replay(
         self, teacher: Model, features: FeatureMaps, record: DenseRecord
@@ -177,19 +177,8 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         columns = record.logits[0].shape[1] // anchors
         rows = flatten(record.logits, columns)
         target = flatten(levels, head.cls_out_channels)
-        labels = self._labels(record, len(rows))
+        labels = record.row_labels(len(rows))
         return self._pair(rows, target, labels, softmax(head))
-
-    @staticmethod
-    def _labels(record: DenseRecord, rows: int) -> Tensor:
-        """Assigned class of each row in the order of :func:`flatten`."""
-        count = sum(x.numel() for x in record.labels)
-        if count != rows:
-            raise RuntimeError(
-                f"the student's loss_cls saw {count} labels for {rows} "
-                'locations; DenseLogits needs one for each'
-            )
-        return torch.cat([x.reshape(-1) for x in record.labels])
 
     def _pair(
         self,
@@ -266,7 +255,7 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             levels = record.logits
             rows = sum(x.numel() for x in levels) // columns
             labels = label_images(
-                self._labels(record, rows), levels, columns
+                record.row_labels(rows), levels, columns
             ).flatten()
         else:
             levels = list(student.bbox_head(features_of(student, data))[0])
@@ -292,6 +281,41 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             confidence(teacher_rows, background), keep, len(levels[0])
         )
         return student_rows[top], teacher_rows[top]
+
+
+@contextmanager
+def recording(head: Model) -> Iterator[DenseRecord]:
+    """Record the one training pass of a dense head in the context.
+
+    Raises:
+        RuntimeError: If it did not run.
+    """
+    record = DenseRecord()
+
+    def note_outputs(output: Sequence, *args: object) -> None:
+        record.logits, record.boxes = list(output[0]), list(output[1])
+
+    def note_labels(
+        loss: Tensor,
+        logits: Tensor,
+        target: Union[Tensor, Sequence[Tensor]],
+        weight: Optional[Tensor] = None,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        # Of focal loss labels, of quality focal loss (labels, quality).
+        record.labels.append(
+            target if isinstance(target, Tensor) else target[0]
+        )
+        if weight is not None:
+            record.weights.append(weight)
+
+    with (
+        listening(head, 'forward', note_outputs),
+        listening(head.loss_cls, 'forward', note_labels),
+    ):
+        yield record
+    check_ran(record.logits, head)
 
 
 def surest(
@@ -338,14 +362,25 @@ def compare_heads(
         )
 
 
-def check_kind(role: str, model: Model) -> None:
+def compare_grids(student: Model, teacher: Model) -> None:
+    """Raise ValueError unless two heads have the same strides and anchors."""
+    grids = [prior_grid(m.bbox_head) for m in (student, teacher)]
+    if grids[0] != grids[1]:
+        raise ValueError(
+            'student and teacher do not predict at the same locations: '
+            f'the student has {grids[0]}, the teacher {grids[1]}. Give '
+            'both the same strides and anchors.'
+        )
+
+
+def check_kind(role: str, model: Model, who: str = 'DenseLogits') -> None:
     """Raise TypeError unless the model has one of the known dense heads."""
     head = getattr(model, 'bbox_head', None)
     if isinstance(head, HEADS) and not isinstance(head, TOODHead):
         return
     found = f'a {type(head).__name__}' if head is not None else 'no bbox_head'
     text = (
-        f'DenseLogits needs a detector with the head of RetinaNet, FCOS, '
+        f'{who} needs a detector with the head of RetinaNet, FCOS, '
         f'ATSS, GFL or RTMDet, but the {role}, a {type(model).__name__}, has '
         f'{found}.'
     )

@@ -1,4 +1,4 @@
-"""The one way to listen to what a network does."""
+"""The one way to listen to what a network does, and to stand in for it."""
 
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
@@ -34,14 +34,32 @@ def listening(
             handle.remove()
         return
     method = getattr(owner, name)
-    was_own = name in vars(owner)
 
     def listened(*args: Any, **kwargs: Any) -> Any:
         result = method(*args, **kwargs)
         callback(result, *args, **kwargs)
         return result
 
-    setattr(owner, name, listened)
+    with replacing(owner, name, listened):
+        yield
+
+
+@contextmanager
+def replacing(
+    owner: object, name: str, function: Callable[..., Any]
+) -> Iterator[None]:
+    """Have a function called in place of a method in the context.
+
+    Afterwards the owner is as it was before, as with :func:`listening`.
+
+    Args:
+        owner (object): Who has the method.
+        name (str): Name of the method.
+        function (Callable): Takes the arguments, without the owner.
+    """
+    method = getattr(owner, name)
+    was_own = name in vars(owner)
+    setattr(owner, name, function)
     try:
         yield
     finally:

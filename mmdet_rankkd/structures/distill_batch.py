@@ -1,12 +1,16 @@
 """What a distiller hands to its losses in each step."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Protocol
+from typing import Any, List, Optional, Protocol, Tuple, TypeVar
 
 from torch import nn
 
+from .box_pair import BoxPair
+from .crossing import Crossing, HeadMaps
 from .features import FeaturePair
 from .logit_pair import LogitPair
+
+Found = TypeVar('Found')
 
 
 @dataclass
@@ -24,6 +28,10 @@ class DistillBatch:
             student was given them.
         features (FeaturePair, optional): Layers of the two networks, if a
             loss asked for them when it was built.
+        boxes (BoxPair, optional): Distributions of the boxes, likewise.
+        crossing (Crossing, optional): Maps inside the heads, likewise.
+        masks (LogitPair, optional): Masks of boxes, likewise: a row a box, a
+            column a pixel.
         strong (LogitPair, optional): Logits of a second view of each image.
     """
 
@@ -31,6 +39,9 @@ class DistillBatch:
     student_model: nn.Module
     data_samples: List[Any] = field(default_factory=list)
     features: Optional[FeaturePair] = None
+    boxes: Optional[BoxPair] = None
+    crossing: Optional[Crossing] = None
+    masks: Optional[LogitPair] = None
     strong: Optional[LogitPair] = None
 
     def second_view(self, who: str) -> LogitPair:
@@ -59,12 +70,50 @@ class DistillBatch:
         Raises:
             ValueError: If there are none.
         """
-        if self.features is None:
-            raise ValueError(
-                f'{who} needs the features of student and teacher, which '
-                'were not recorded: its attach() must ask the probe for them'
-            )
-        return self.features
+        return recorded(self.features, who, 'the features')
+
+    def distributions(self, who: str) -> BoxPair:
+        """Distributions of the boxes of the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.boxes, who, 'the box distributions')
+
+    def crossed(self, who: str) -> Crossing:
+        """Maps inside the heads of the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.crossing, who, 'maps inside the heads')
+
+    def mask_logits(self, who: str) -> LogitPair:
+        """Masks of the same boxes by the two networks.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        return recorded(self.masks, who, 'the masks')
+
+
+def recorded(found: Optional[Found], who: str, what: str) -> Found:
+    """What was recorded for a loss; ValueError if it was not."""
+    if found is None:
+        raise ValueError(
+            f'{who} needs {what} of student and teacher, which were not '
+            'recorded: its attach() must ask the probe for them'
+        )
+    return found
 
 
 class Probe(Protocol):
@@ -75,3 +124,18 @@ class Probe(Protocol):
 
         Who calls this has the features recorded in each step.
         """
+
+    def distributions(self) -> None:
+        """Have the distributions of the boxes recorded in each step."""
+
+    def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
+        """Maps of a blank image inside both heads, for their shapes.
+
+        Who calls this has them recorded in each step.
+
+        Args:
+            layer (int): See ``mmdet_rankkd.recorders.CrossedHead``.
+        """
+
+    def masks(self) -> None:
+        """Have the masks of boxes recorded in each step."""

@@ -198,7 +198,9 @@ def test_half_precision_logits_under_autocast(model, dtype):
         losses = model.student(**data, mode='loss')
     record[0].logits = record[0].logits.to(dtype)
     with torch.autocast('cpu', dtype):
-        (pair,) = model.teacher.replay(data['inputs'], (model.logits, record))
+        pair = model.teacher.replay(
+            data['inputs'], dict(logits=(model.logits, record))
+        )['logits']
         batch = DistillBatch(pair, model.student)
         losses = model.add_losses(losses, batch)
     for name, function in (

@@ -76,13 +76,20 @@ def by_loops(pair, rows, background, function=kl_div_loss):
                 amount = weight
             if background is False and pair.background:
                 student, teacher = student[:-1], teacher[:-1]
+            if rows == 'per_object':
+                amount = float(pair.foreground[n])
             part += weight * function(student[None], teacher[None])
             divisor += amount
+        if rows == 'per_object':
+            divisor = max(divisor, 1.0)
         total += stage_weight * part / divisor
     return total
 
 
-@pytest.mark.parametrize('rows', ['all', 'foreground', 'confidence'])
+ROWS = ['all', 'foreground', 'confidence', 'per_object']
+
+
+@pytest.mark.parametrize('rows', ROWS)
 @pytest.mark.parametrize('background', [None, True, False])
 @pytest.mark.parametrize('stages', [None, (1, 0.25)])
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_against_loops(rows, background, stages, kind, function):
 
 def test_of_a_sigmoid_head():
     pair = make_pair(background=False, own_weight=None)
-    for rows in ('all', 'foreground', 'confidence'):
+    for rows in ROWS:
         value = KLDivLoss(rows=rows).distill(DistillBatch(pair, None))
         torch.testing.assert_close(value, by_loops(pair, rows, None))
     loss = KLDivLoss(background=True)
@@ -130,8 +137,11 @@ def test_no_row_at_all(stages):
     assert value == 0
     (gradient,) = torch.autograd.grad(value, pair.student)
     assert not gradient.any()
+    # Rows of no object are divided by one.
+    value = KLDivLoss(rows='per_object').distill(DistillBatch(pair, None))
+    assert value.isfinite() and value > 0
     empty = make_pair(rows=0)
-    for rows in ('all', 'foreground', 'confidence'):
+    for rows in ROWS:
         value = KLDivLoss(rows=rows).distill(DistillBatch(empty, None))
         assert value == 0 and value.requires_grad
 

@@ -228,3 +228,67 @@ def test_binary_form_at_its_edges():
             BinaryKLDivLoss(temperature)
         with pytest.raises(ValueError, match='positive'):
             binary_kl_div_loss(same, same, temperature=temperature)
+
+
+def weighted_loops(student, teacher, temperature, beta):
+    """BCKD's loss of each row."""
+    rows = []
+    for s, t in zip(student.tolist(), teacher.tolist()):
+        total = 0.0
+        for a, b in zip(s, t):
+            p, q = (1 / (1 + math.exp(-x / temperature)) for x in (a, b))
+            entropy = -q * math.log(p) - (1 - q) * math.log(1 - p)
+            total += abs(p - q) ** beta * entropy
+        rows.append(total * temperature**2)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize('temperature, beta', [(1.0, 1.0), (2.0, 1.5)])
+def test_weighted_form(temperature, beta):
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 7, 5, dtype=torch.float64) * 3
+    settings = dict(temperature=temperature, beta=beta)
+    expected = weighted_loops(student, teacher, temperature, beta)
+    rows = binary_kl_div_loss(student, teacher, reduction='none', **settings)
+    assert torch.allclose(rows, expected, rtol=1e-10)
+    module = BinaryKLDivLoss(loss_weight=2, **settings)
+    assert module(student, teacher).item() == pytest.approx(
+        2 * expected.mean().item()
+    )
+    single = binary_kl_div_loss(student.float(), teacher.float(), **settings)
+    assert single.item() == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert torch.autograd.gradcheck(
+        lambda s: binary_kl_div_loss(s, teacher, **settings),
+        student.requires_grad_(),
+    )
+
+
+def test_weighted_form_as_published():
+    """Loss and gradient by novel_kd_loss in mmdet/models/losses/kd_loss.py of
+    TinyTigerPan/BCKD at 121c9aa.
+    """
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(
+        2, 6, 4, generator=generator, dtype=torch.float64
+    )
+    x = student.requires_grad_()
+    value = binary_kl_div_loss(x, teacher, beta=1, reduction='sum')
+    value.backward()
+    found = value.item(), x.grad.abs().sum().item()
+    assert found == pytest.approx(
+        (6.400515569356535, 6.418470976088187), rel=1e-10
+    )
+
+
+def test_weighted_form_at_its_edges():
+    same = torch.tensor([[100.0, -100.0, 0.0]], requires_grad=True)
+    value = binary_kl_div_loss(same, same, beta=1)
+    value.backward()
+    assert value == 0 and not same.grad.any()
+    far = binary_kl_div_loss(same, -same.detach(), beta=1)
+    assert far.item() == pytest.approx(200)
+    far.backward()
+    assert same.grad.isfinite().all()
+    for beta in (-1, 0.5, math.nan):
+        with pytest.raises(ValueError, match='beta must be 0 or at least 1'):
+            BinaryKLDivLoss(beta=beta)

@@ -210,7 +210,7 @@ def test_a_loss_that_sees_other_rows(retinas):
     features = teacher.extract_feat(data['inputs'])
     for labels in (record.labels[:2], []):
         record.labels = labels
-        with pytest.raises(RuntimeError, match='needs one for each'):
+        with pytest.raises(RuntimeError, match='one for each is needed'):
             hook.replay(teacher, features, record)
 
 

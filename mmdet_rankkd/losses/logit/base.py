@@ -124,9 +124,10 @@ class LogitLoss(DistillLoss):
         view (str): Where images come in two views: ``'weak'``, ``'strong'``,
             or ``'both'`` for the sum over the two.
         rows (str, optional): Rows that count in a distillation: ``'all'``;
-            those of an object (``'foreground'``); or all, weighted by the
-            teacher's ``'confidence'`` that there is an object. By default
-            what the recorder is set to. See :func:`choose`.
+            those of an object (``'foreground'``); all, weighted by the
+            teacher's ``'confidence'`` that there is an object; or all,
+            divided by the number of those of an object (``'per_object'``).
+            By default what the recorder is set to. See :func:`choose`.
         background (bool, optional): Whether the background column counts, if
             there is one; by default what the recorder is set to.
         **kwargs (Any): Those of :class:`DistillLoss`.

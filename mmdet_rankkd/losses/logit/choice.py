@@ -12,7 +12,7 @@ from mmdet_rankkd.structures import (
     mean_over_processes,
 )
 
-ROWS = ('all', 'foreground', 'confidence')
+ROWS = ('all', 'foreground', 'confidence', 'per_object')
 
 
 def check_choice(rows: Optional[str], background: Optional[bool]) -> None:
@@ -31,18 +31,20 @@ def choose(
     r"""The rows and columns of a pair that a loss chose, with their weights.
 
     The loss is then :math:`\sum_n w_n L_n / Z`. With ``own_weight`` v of the
-    student's own loss, w is v for ``'all'`` rows, v on the rows of an object
-    and nothing elsewhere for ``'foreground'``, and v times the teacher's
-    confidence that there is an object for ``'confidence'``. Z is the number
-    of rows with a weight or, for ``'confidence'``, the sum of the weights; in
-    each case its mean over the processes. The stages of a cascade have a mean
-    each, which are added with the weights of the stages. Of no row, the loss
-    is zero and attached to the graph.
+    student's own loss, w is v for ``'all'`` rows and for ``'per_object'``, v
+    on the rows of an object and nothing elsewhere for ``'foreground'``, and v
+    times the teacher's confidence that there is an object for
+    ``'confidence'``. Z is the number of rows with a weight; for
+    ``'confidence'`` the sum of the weights, and for ``'per_object'`` the
+    number of rows of an object, at least 1, as dense detectors divide their
+    own loss. In each case it is the mean over the processes. The stages of a
+    cascade have a mean each, which are added with the weights of the stages.
+    Of no row, the loss is zero and attached to the graph.
 
     Args:
         pair (LogitPair): As a recorder gives it.
-        rows (str, optional): ``'all'``, ``'foreground'``, ``'confidence'``;
-            None for the recorder's own choice of rows.
+        rows (str, optional): One of the above; None for the recorder's own
+            choice of rows.
         background (bool, optional): Whether to keep the background column;
             None for the recorder's choice.
         who (str): The loss, for the message.
@@ -88,7 +90,11 @@ def _with_rows(pair: LogitPair, rows: str) -> LogitPair:
     if rows == 'confidence':
         weight = weight * confidence(teacher, pair.background)
         amount = weight
+    elif rows == 'per_object' and pair.foreground is not None:
+        amount = pair.foreground.float()
     divisors = _divisors(amount, stage, len(pair.stage_weights))
+    if rows == 'per_object':
+        divisors = divisors.clamp(min=1)
     avg_factor: Union[float, Tensor] = divisors[0]
     if stage is not None:
         factors = divisors.new_tensor(pair.stage_weights) / divisors

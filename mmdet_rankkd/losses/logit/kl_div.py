@@ -99,6 +99,7 @@ def binary_kl_div_loss(
     teacher: Tensor,
     *,
     temperature: float = 1.0,
+    beta: float = 0.0,
     weight: Optional[Tensor] = None,
     avg_factor: Optional[float] = None,
     reduction: str = 'mean',
@@ -111,16 +112,27 @@ def binary_kl_div_loss(
         L = T^2 \sum_{i=1}^{C} \Big( p^t_i \log\frac{p^t_i}{p^s_i}
             + (1 - p^t_i) \log\frac{1 - p^t_i}{1 - p^s_i} \Big)
 
-    the sum of the divergences of C Bernoulli distributions (Yang et al.,
-    *Bridging Cross-task Protocol Inconsistency for Distillation in Dense
-    Object Detection*, ICCV 2023, without its weights); averaged over rows.
-    Nearly equal logits d apart keep it to a relative precision of the order of
-    that of the dtype over d, wherever they are.
+    the sum of the divergences of C Bernoulli distributions; averaged over
+    rows. Nearly equal logits d apart keep it to a relative precision of the
+    order of that of the dtype over d, wherever they are.
+
+    With ``beta`` above 0, it is the loss of BCKD (Yang et al., *Bridging
+    Cross-task Protocol Inconsistency for Distillation in Dense Object
+    Detection*, ICCV 2023): each class is weighted by how far
+    apart the two are, and what is weighted is the cross-entropy,
+
+    .. math::
+        L = -T^2 \sum_{i=1}^{C} |p^t_i - p^s_i|^\beta \big( p^t_i \log p^s_i
+            + (1 - p^t_i) \log(1 - p^s_i) \big)
+
+    The gradient goes through the weight too, as in the published code, which
+    has :math:`\beta = T = 1`. Where the two are equal, it is zero.
 
     Args:
         student (Tensor): Logits, shape (N, C).
         teacher (Tensor): Logits, shape (N, C); detached.
         temperature (float): T > 0.
+        beta (float): Exponent of BCKD's weights: 0 for none, or at least 1.
         weight (Tensor, optional): Weight of each row, shape (N,).
         avg_factor (float, optional): Divisor of the mean in place of N.
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
@@ -131,14 +143,22 @@ def binary_kl_div_loss(
         Non-finite logits give a non-finite loss.
 
     Raises:
-        ValueError: If shapes differ or ``temperature`` is not positive.
+        ValueError: If shapes differ, ``temperature`` is not positive, or
+            ``beta`` neither 0 nor at least 1.
         RuntimeError: If a second derivative is taken.
     """
+    check_binary(temperature, beta)
+    student, teacher = prepare_pair(student, teacher)
+    rows = _BinaryKL.apply(student, teacher, temperature, beta)
+    return reduce_rows(rows, weight, avg_factor, reduction)
+
+
+def check_binary(temperature: float, beta: float) -> None:
+    """Raise ValueError for settings out of their range."""
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
-    student, teacher = prepare_pair(student, teacher)
-    rows = _BinaryKL.apply(student, teacher, temperature)
-    return reduce_rows(rows, weight, avg_factor, reduction)
+    if beta != 0 and not beta >= 1:
+        raise ValueError(f'beta must be 0 or at least 1, got {beta}')
 
 
 def bernoulli_kl(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
@@ -171,8 +191,38 @@ def bernoulli_kl(student: Tensor, teacher: Tensor) -> Tuple[Tensor, Tensor]:
     )
 
 
+def weighted_entropy(
+    student: Tensor, teacher: Tensor, beta: float
+) -> Tuple[Tensor, Tensor]:
+    """BCKD's loss of each class, precise as :func:`bernoulli_kl` is.
+
+    Args:
+        student (Tensor): Logits of any shape.
+        teacher (Tensor): Logits of the same shape.
+        beta (float): Exponent of the weight, at least 1.
+
+    Returns:
+        tuple[Tensor, Tensor]: The loss, and its derivative by the student's
+        logit, through the weight as well.
+    """
+    flipped = teacher > 0
+    s, t = torch.where(flipped, -student, student), -teacher.abs()
+    p, q = t.sigmoid(), s.sigmoid()
+    entropy = s.clamp(min=0) - p * s + s.abs().neg().exp().log1p()
+    apart = q - p
+    size = apart.abs()
+    weight = size.pow(beta)
+    slope = weight * apart + beta * size.pow(beta - 1) * apart.sign() * (
+        q * (-s).sigmoid() * entropy
+    )
+    return weight * entropy, torch.where(flipped, -slope, slope)
+
+
 class _BinaryKL(torch.autograd.Function):
-    """Sum of :func:`bernoulli_kl` over classes; keeps the gradient."""
+    """Sum of :func:`bernoulli_kl` over classes; keeps the gradient.
+
+    With ``beta`` that of :func:`weighted_entropy`.
+    """
 
     @staticmethod
     def forward(
@@ -180,6 +230,7 @@ class _BinaryKL(torch.autograd.Function):
         student: Tensor,
         teacher: Tensor,
         temperature: float,
+        beta: float,
     ) -> Tensor:
         gradient = torch.empty_like(student)
         sums = student.new_empty(len(student))
@@ -189,7 +240,10 @@ class _BinaryKL(torch.autograd.Function):
         for s, t, out, total in zip(
             *(x.split(rows) for x in (student, teacher, gradient, sums))
         ):
-            terms, slopes = bernoulli_kl(s / temperature, t / temperature)
+            s, t = s / temperature, t / temperature
+            terms, slopes = (
+                weighted_entropy(s, t, beta) if beta else bernoulli_kl(s, t)
+            )
             torch.sum(terms * temperature**2, 1, out=total)
             torch.mul(slopes, temperature, out=out)
         ctx.save_for_backward(gradient)
@@ -199,9 +253,9 @@ class _BinaryKL(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: BackwardCFunction, grad: Tensor
-    ) -> Tuple[Tensor, None, None]:
+    ) -> Tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return grad[:, None] * gradient, None, None
+        return grad[:, None] * gradient, None, None, None
 
 
 @MODELS.register_module()
@@ -210,6 +264,8 @@ class BinaryKLDivLoss(LogitLoss):
 
     Args:
         temperature (float): T > 0.
+        beta (float): Exponent of BCKD's weights, 1 as published; 0 for the
+            plain divergence. BCKD goes with ``rows='per_object'``.
         **kwargs (Any): ``loss_weight``, ``reduction``, ``loss_name``
             (``loss_binary_kd`` by default) and ``schedule`` of
             :class:`LogitLoss`.
@@ -218,13 +274,13 @@ class BinaryKLDivLoss(LogitLoss):
     loss_name = 'loss_binary_kd'
     sigmoid = True
 
-    def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self, temperature: float = 1.0, beta: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        if not temperature > 0:
-            raise ValueError(
-                f'temperature must be positive, got {temperature}'
-            )
+        check_binary(temperature, beta)
         self.temperature = temperature
+        self.beta = beta
 
     def rows(
         self, student: Tensor, teacher: Tensor, labels: Optional[Tensor]
@@ -234,6 +290,7 @@ class BinaryKLDivLoss(LogitLoss):
             student,
             teacher,
             temperature=self.temperature,
+            beta=self.beta,
             reduction='none',
         )
 

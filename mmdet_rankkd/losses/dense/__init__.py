@@ -1,0 +1,1 @@
+"""Losses of dense heads: of their boxes, and through their layers."""
