@@ -1,6 +1,6 @@
 # The environment of `make env`, for the CPU:
 #   docker build -t mmdet_rankkd .
-#   docker run --rm mmdet_rankkd python tools/demo.py
+#   docker run --rm mmdet_rankkd rankkd demo
 FROM python:3.12-slim-bookworm AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008

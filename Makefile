@@ -4,7 +4,7 @@ VENV_OPENMMLAB := .venv-openmmlab
 VENV_DOCS := .venv-docs
 PYTEST_ARGS ?=
 
-.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher docs docs-serve test test-openmmlab lint env env-openmmlab help
+.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher docs docs-serve test-docs test test-openmmlab lint env env-openmmlab help
 
 help:            ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
@@ -68,3 +68,8 @@ docs: $(VENV_DOCS)/set-up-done  ## build the site into site/, strictly
 
 docs-serve: $(VENV_DOCS)/set-up-done  ## show the site at http://127.0.0.1:8000
 	@$(MKDOCS) serve
+
+# Without the settings and fixtures of tests/, which need the whole stack.
+test-docs: $(VENV_DOCS)/set-up-done  ## the built site in a browser, where one is
+	@$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider -rs \
+		--override-ini addopts= docs/extensions/test_site.py

@@ -2,10 +2,8 @@
 
 import ast
 import re
-import runpy
 import shlex
 import shutil
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +11,11 @@ import mmdet
 import pytest
 import yaml
 
+from mmdet_rankkd import losses
 from mmdet_rankkd.checkpoint.build import load_config
 from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.cli.main import main as rankkd
+from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.registry import (
     DATASETS,
     HOOKS,
@@ -146,17 +147,37 @@ def test_commands(path):
         if words[0] == 'make':
             goals = {x for x in words[1:] if '=' not in x}
             assert goals <= targets(), words
-        script = words[1] if words[0] == 'python' else ''
-        if not script.startswith('tools/') or '$(python' in words:
+        verb = verb_of(words)
+        if verb is None:
             continue
-        text = (ROOT / script).read_text()
-        if 'engine.launch' in text:
-            text += (ROOT / 'mmdet_rankkd/engine/launch.py').read_text()
-        for word in words:
-            if word.startswith('--'):
-                assert f"'{word.split('=')[0]}'" in text, words
-        if script == 'tools/sweep.py' and words[2].islower():
-            assert (ROOT / f'configs/sweeps/{words[2]}.py').is_file(), words
+        flags = {x for p in verb.params for x in p.opts} | {'--help', '-h'}
+        named = {x.split('=')[0] for x in words if x.startswith('-')}
+        if '$(python' not in words and '$(rankkd' not in words:
+            assert named <= flags, words
+        after = words[words.index(OF_TABLES) + 1] if OF_TABLES in words else ''
+        if re.fullmatch(r'[a-z]\w*', after):
+            assert (ROOT / f'configs/sweeps/{after}.py').is_file(), words
+
+
+#: The word before the name of a table.
+OF_TABLES = 'sweep'
+
+
+def verb_of(words):
+    """The verb of `rankkd` that a command line names, itself or by a script.
+
+    `python tools/sweep.py` becomes `rankkd sweep` in the words.
+    """
+    if words[0] == 'rankkd' and not words[1].startswith('-'):
+        return rankkd.commands[words[1]]
+    if words[0] == 'python' and words[1].startswith('tools/'):
+        text = (ROOT / words[1]).read_text()
+        _, name = re.search(
+            r'from mmdet_rankkd\.cli(.*) import (\w+)', text
+        ).groups()
+        words[:2] = ['rankkd', name.replace('_', '-')]
+        return rankkd.commands[words[1]]
+    return None
 
 
 @pytest.mark.parametrize('path', PAGES, ids=name_of)
@@ -195,6 +216,19 @@ def test_the_front_page_is_short():
     assert len(lines) <= 150
     config = next(c for x, _, c in blocks(ROOT / 'README.md') if x == 'python')
     assert len(config.splitlines()) - 1 <= 15
+
+
+def test_every_loss_is_in_a_table():
+    text = (ROOT / 'docs/losses.md').read_text()
+    for name, kind in vars(losses).items():
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, DistillLoss)
+            and f'mmdet_rankkd.{name}' in MODELS
+        ):
+            assert f'| `{name}` |' in text, name
+    for folder in Path(losses.__path__[0]).glob('*/__init__.py'):
+        assert f'<!-- losses: {folder.parent.name} -->' in text
 
 
 def test_the_loss_alone():
@@ -251,17 +285,11 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert student.train_dataloader.dataset.ann_file == 'train.json'
 
     ran = [
-        run(line, monkeypatch)
+        run(line)
         for title in ('train the teacher', 'check, train, test, export')
         for line in files[title].splitlines()
     ]
-    assert ran == [
-        'train.py',
-        'check_teacher.py',
-        'train.py',
-        'test.py',
-        'export_student.py',
-    ]
+    assert ran == ['train', 'check', 'train', 'test', 'export']
     exported = read_checkpoint('student.pth')
     alone = make_runner(student, work_dir='alone', **NO_DATA).model
     assert set(exported['state_dict']) == set(alone.state_dict())
@@ -282,21 +310,18 @@ NO_DATA = {
 NO_DATA['optim_wrapper'] = NO_DATA['param_scheduler'] = None
 
 
-def run(line, monkeypatch):
-    """Run a line of the page, made short; return the script's name."""
-    words = shlex.split(line, comments=True)
-    python, script, *arguments = words
-    assert python == 'python'
+def run(line):
+    """Run a line of the page, made short; return the verb."""
+    command, verb, *arguments = shlex.split(line, comments=True)
+    assert command == 'rankkd'
     arguments = [x.replace('epoch_12', 'epoch_1') for x in arguments]
-    name = script.removeprefix('tools/')
-    if name == 'check_teacher.py':
+    if verb == 'check':
         arguments += ['--min-ap', '0']
-    if name != 'export_student.py':
+    if verb != 'export':
         arguments += ['--cfg-options', *SHORT, *SHORT_TEST]
     if 'my_distill.py' in arguments:
         arguments += [
             'model.teacher.checkpoint=work_dirs/my_teacher/epoch_1.pth'
         ]
-    monkeypatch.setattr(sys, 'argv', [script, *arguments])
-    runpy.run_path(str(ROOT / script), run_name='__main__')
-    return name
+    rankkd([verb, *arguments], standalone_mode=False)
+    return verb

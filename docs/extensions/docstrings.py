@@ -15,11 +15,12 @@ def display_equations(text: str) -> str:
     lines, out = text.split('\n'), []
     while lines:
         line = lines.pop(0)
-        if line.strip() != '.. math::':
+        head, mark, first = line.partition('.. math::')
+        if not mark or head.strip():
             out.append(line)
             continue
         indent = len(line) - len(line.lstrip())
-        body = []
+        body = [first.strip()]
         while lines and (
             not lines[0].strip()
             or len(lines[0]) - len(lines[0].lstrip()) > indent

@@ -42,6 +42,10 @@ ROOMS = (
     'distillers',
     'engine.hooks',
 )
+#: Folders of the losses.
+KINDS = sorted(
+    p.parent.name for p in (PACKAGE / 'losses').glob('*/__init__.py')
+)
 #: Errors by what they are about: title, what to do, files of the package.
 TOPICS: Tuple[Tuple[str, str, Tuple[str, ...]], ...] = (
     (
@@ -52,8 +56,7 @@ TOPICS: Tuple[Tuple[str, str, Tuple[str, ...]], ...] = (
     ),
     (
         'The teacher',
-        'Check it by itself, before any training: `python '
-        'tools/check_teacher.py CONFIG`.',
+        'Check it by itself, before any training: `rankkd check CONFIG`.',
         ('distillers/teacher.py', 'engine/check_teacher.py'),
     ),
     (
@@ -90,11 +93,11 @@ TOPICS: Tuple[Tuple[str, str, Tuple[str, ...]], ...] = (
     (
         'Training, resuming, hooks',
         'The settings of a training or of a hook do not go together.',
-        ('engine/', 'distillers/student_wrapper.py', 'compat.py'),
+        ('engine/', 'cli/', 'distillers/student_wrapper.py', 'compat.py'),
     ),
     (
         'Tables of trainings',
-        'Of `tools/sweep.py`, `tools/make_config.py` and the demos. See [a '
+        'Of `rankkd sweep`, `rankkd make-config` and the demos. See [a '
         'table](contributing.md#a-new-network-a-new-table).',
         ('experiments/',),
     ),
@@ -107,6 +110,7 @@ TOPICS: Tuple[Tuple[str, str, Tuple[str, ...]], ...] = (
 LINK = re.compile(r'(!?)\[([^\]]*)\]\(([^)\s]+)\)')
 #: Messages of fewer letters are all filled in, and tell nothing here.
 MOST_FILLED_IN = 8
+PLACE = re.compile(r'<!-- losses: (\w+) -->')
 FENCE = re.compile(r'^(\s*)```.*?^\1```\s*$', re.DOTALL | re.MULTILINE)
 
 
@@ -130,8 +134,7 @@ def on_page_markdown(
     """Fill in what is made of the source; mend links out of `docs/`."""
     place = page.file.src_uri
     source = FOREIGN.get(place, f'docs/{place}')
-    text = text.replace('<!-- losses: logit -->', loss_sections('logit'))
-    text = text.replace('<!-- losses: feature -->', loss_sections('feature'))
+    text = PLACE.sub(lambda m: loss_sections(m[1]), text)
     text = text.replace('<!-- errors -->', error_tables())
     pieces, start = [], 0
     for fence in FENCE.finditer(text):
@@ -205,7 +208,7 @@ def api_page(room: str) -> str:
     """Page of a room: what it exports."""
     name = f'mmdet_rankkd.{room}'
     if room == 'losses':
-        shown = set(loss_names('logit') + loss_names('feature'))
+        shown = set().union(*map(loss_names, KINDS))
         names = [x for x in exported(room) if x not in shown]
         note = (
             'The losses themselves have [a page of their own](../losses.md).'
