@@ -44,9 +44,20 @@ def numpy_multiarray() -> ModuleType:
 def register_package() -> None:
     """Let configs say ``_base_ = 'mmdet_rankkd::...'``.
 
-    MMEngine resolves such names for a fixed list of packages only.
+    MMEngine resolves such names for a fixed list of packages only. What the
+    base defines it would then look for in the scope of its package, in which
+    MMDetection's types have no names without a prefix; such a base is read
+    as one that is given by its path.
     """
     config_utils.MODULE2PACKAGE.setdefault('mmdet_rankkd', 'mmdet_rankkd')
+    find = Config._get_cfg_path
+
+    @wraps(find)
+    def without_scope(name: str, filename: str) -> Tuple[str, Optional[str]]:
+        path, scope = find(name, filename)
+        return path, None if scope == 'mmdet_rankkd' else scope
+
+    Config._get_cfg_path = staticmethod(without_scope)
 
 
 class _Awaited(MetaPathFinder):

@@ -1,5 +1,7 @@
 """Fixtures: a COCO-style set of three classes and small detectors for it."""
 
+import gc
+
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
@@ -31,6 +33,13 @@ def forget_other_runners():
     for kind in kinds:
         kinds += kind.__subclasses__()
         kind._instance_dict.clear()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def keep_what_was_imported():
+    """MMEngine collects garbage for each data set, among all that is there."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

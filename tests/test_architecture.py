@@ -34,7 +34,7 @@ ROOMS = [
     ),
     ('evaluation', 'registry structures', 'torch numpy mmengine'),
     ('recorders', 'registry structures', 'torch mmengine mmdet'),
-    ('distillers', ABOVE, 'torch mmengine'),
+    ('distillers', ABOVE, 'torch mmengine mmcv'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
     ('experiments', ABOVE, f'{DETECTION} matplotlib cv2 scipy ray'),

@@ -4,15 +4,44 @@ import sys
 import warnings
 
 import pytest
+from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
 from mmdet_rankkd import compat
+from mmdet_rankkd.checkpoint.build import build_model
 
 from .helpers import ROOT
 
 
 def test_the_package_is_known_to_mmengine():
     assert MODULE2PACKAGE['mmdet_rankkd'] == 'mmdet_rankkd'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'digits/gfl_mobilenet-v2-half_fpn_digits',
+        'digits/rankkd_r50-quarter_mobilenet-v2-half_digits',
+        'digits_cls/resnet8_digits-cls',
+        'coco/faster-rcnn_mobilenet-v2_fpn_1x_coco',
+    ],
+)
+def test_a_base_of_this_package_is_read_as_one_by_its_path(name):
+    """In no scope of its own, which MMDetection's types would lack."""
+    configs = [
+        Config.fromstring(f"_base_ = '{base}.py'", '.py')
+        for base in (f'mmdet_rankkd::{name}', ROOT / 'configs' / name)
+    ]
+    texts = [config.pretty_text for config in configs]
+    assert texts[0] == texts[1]
+    assert "_scope_='mmdet_rankkd'" not in texts[0]
+    assert build_model(configs[0])
+
+
+def test_the_scope_of_another_package_stays():
+    base = 'mmdet::_base_/models/retinanet_r50_fpn.py'
+    config = Config.fromstring(f'_base_ = {base!r}', '.py')
+    assert config.model._scope_ == 'mmdet'
 
 
 def test_tested_versions_do_not_warn():

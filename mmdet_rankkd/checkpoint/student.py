@@ -173,9 +173,10 @@ def _in_package(name: str) -> bool:
 def _with_names(value: object, scope: Optional[str] = None) -> object:
     """Copy a part of a config, with names in place of classes.
 
-    A base of ``mmdet_rankkd::`` leaves its scope in the entries that it
-    defines. It becomes a prefix where a type is of this package, and is
-    dropped where it is not, since the type is found without it.
+    Entries may have the scope of this package, as MMEngine by itself leaves
+    it in all that a base of ``mmdet_rankkd::`` defines. It becomes a prefix
+    where a type is of this package, and is dropped where it is not, since the
+    type is found without it.
     """
     if isinstance(value, (list, tuple)):
         return type(value)(_with_names(x, scope) for x in value)

@@ -18,17 +18,26 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62em;
-       margin: 2em auto; padding: 0 1em; }
+:root { color-scheme: light dark; --text: #222; --soft: #555; --page: #fff;
+        --shade: #f4f4f4 }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --soft: #aaa; --page: #161616; --shade: #262626 } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto;
+       padding: 0 1em; color: var(--text); background: var(--page) }
 h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em }
+.side { display: flex; gap: 0 3em; flex-wrap: wrap }
+.wide { max-width: 100%; overflow-x: auto }
 table { border-collapse: collapse; margin: 1em 0 }
-th, td { padding: .3em .9em; text-align: right; }
-th:first-child, td:first-child { text-align: left }
-thead th { border-bottom: 2px solid #222 }
-tbody tr:nth-child(even) { background: #f4f4f4 }
-img { max-width: 100% } .side { display: flex; gap: 3em; flex-wrap: wrap }
-details { margin: .4em 0 } pre { background: #f4f4f4; padding: 1em;
-  overflow-x: auto; font-size: .8em } .note { color: #555 }
+th, td { padding: .3em .7em; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; white-space: normal;
+                                 min-width: 7em }
+thead th { border-bottom: 2px solid var(--text) }
+tbody tr:nth-child(even) { background: var(--shade) }
+img { max-width: 100% }
+@media (max-width: 45em) { img { max-width: none; width: 45em } }
+details { margin: .4em 0 }
+pre { background: var(--shade); padding: 1em; overflow-x: auto;
+      font-size: .8em } .note { color: var(--soft) }
 """
 TEACHER_COLOR = '#4a4a4a'
 
@@ -89,11 +98,11 @@ class Report:
 
     def write(self, path: Path) -> Path:
         """Write the HTML file, and the pictures beside it."""
-        tables = ''.join(f'<div>{to_html(grid)}</div>' for grid in self.grids)
+        tables = ''.join(map(wide, map(to_html, self.grids)))
         pictures = ''.join(
             f'<h2>{html.escape(p.title)}</h2>'
             f'<p class="note">{html.escape(p.caption)}</p>'
-            + embed(p.figure, path.with_name(f'{p.name}.png'))
+            + wide(embed(p, path.with_name(f'{p.name}.png')))
             for p in self.pictures
         )
         configs = ''.join(
@@ -104,6 +113,7 @@ class Report:
         notes = '<br>'.join(html.escape(self.notes).splitlines())
         path.write_text(f"""<!doctype html><html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(self.title)}</title><style>{STYLE}</style>
 <h1>{html.escape(self.title)}</h1>
 <p>{html.escape(self.text)}</p>
@@ -115,12 +125,18 @@ class Report:
         return path
 
 
-def embed(figure: Figure, path: Path) -> str:
-    """Save a figure to a file; also an ``img`` element with it inside."""
-    figure.savefig(path, dpi=110, bbox_inches='tight')
-    plt.close(figure)
+def wide(element: str) -> str:
+    """An element that scrolls by itself where it is wider than the page."""
+    return f'<div class="wide">{element}</div>'
+
+
+def embed(picture: Picture, path: Path) -> str:
+    """Save a picture to a file; also an ``img`` element with it inside."""
+    picture.figure.savefig(path, dpi=110, bbox_inches='tight')
+    plt.close(picture.figure)
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="">'
+    title = html.escape(picture.title)
+    return f'<img src="data:image/png;base64,{data}" alt="{title}">'
 
 
 def draw_curves(

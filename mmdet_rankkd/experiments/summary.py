@@ -201,9 +201,12 @@ def to_markdown(grid: Grid) -> str:
 
 
 def to_html(grid: Grid) -> str:
-    """A grid as an HTML table."""
+    """A grid as an HTML table; the word behind an interval on its own line."""
     head, *body = [
-        ''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
+        ''.join(
+            f'<{tag}>{html.escape(cell).replace("] ", "]<br>")}</{tag}>'
+            for cell in row
+        )
         for row, tag in zip(grid, ['th'] + ['td'] * len(grid))
     ]
     rows = ''.join(f'<tr>{row}</tr>' for row in body)

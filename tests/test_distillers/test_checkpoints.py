@@ -226,8 +226,7 @@ DDP_SCRIPT = """
 import os, sys, torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-import mmdet_rankkd
-torch.set_num_threads(1)
+import tests.helpers  # one thread, and quick to start
 torch.cuda.set_device = lambda *_: None  # MMEngine assumes a GPU here
 cfg = Config.fromfile(sys.argv[1])
 cfg.launcher, cfg.work_dir = 'pytorch', sys.argv[2]

@@ -1,4 +1,4 @@
-"""`--resume` by the tools: a damaged checkpoint, and several processes."""
+"""`--resume` of the tools: a damaged checkpoint, and several processes."""
 
 import os
 import socket
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
+from mmdet_rankkd.engine.launch import train
 
 from ..helpers import ROOT
 
@@ -61,19 +62,6 @@ def run(*command, cwd):
     return done.stdout
 
 
-def train(config, work, *more):
-    tool = ROOT / 'tools/train.py'
-    return run(
-        sys.executable,
-        tool,
-        config,
-        '--work-dir',
-        work,
-        *more,
-        cwd=work.parent,
-    )
-
-
 def train_by_two(config, work, *more):
     tool = ROOT / 'tools/dist_train.sh'
     return run(
@@ -91,13 +79,16 @@ def assert_equal(one, other):
         assert torch.equal(value, other[key]), key
 
 
-def test_a_damaged_checkpoint_is_passed_over(config, tmp_path):
+def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, capsys):
     work = tmp_path / 'work'
-    train(config, work)
+    command = [str(config), '--work-dir', str(work), '--cfg-options']
+    train([*command, 'experiment_name=straight'])
     newest = work / 'iter_6.pth'
     expected = weights(newest)
     newest.write_bytes(newest.read_bytes()[:-1000])
-    said = train(config, work, '--resume')
+    capsys.readouterr()
+    train([*command, 'experiment_name=resumed', '--resume'])
+    said = capsys.readouterr().out
     assert 'iter_6.pth' in said and 'is cut off' in said
     assert f'Resuming from the one before it, {work / "iter_5.pth"}' in said
     assert_equal(weights(newest), expected)
