@@ -10,6 +10,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import yaml
+from mmengine.config import Config
 
 from mmdet_rankkd import losses
 from mmdet_rankkd.checkpoint.build import load_config
@@ -300,11 +301,31 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert len(names['result'].pred_instances.scores.shape) == 1
 
 
+def test_tensorboard_shows_the_losses(distill_cfg):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
+
+    page = blocks(ROOT / 'docs/your-own-data.md')
+    (code,) = (c for _, title, c in page if title == 'TensorBoard')
+    distill_cfg.merge_from_dict(dict(Config.fromstring(code, '.py')))
+    distill_cfg.merge_from_dict(
+        {f'{x}_{y}': None for x in ('val', 'test') for y in VALIDATION}
+    )
+    make_runner(distill_cfg).train()
+    (folder,) = Path(distill_cfg.work_dir).glob('*/vis_data')
+    events = EventAccumulator(str(folder)).Reload()
+    shown = set(events.Tags()['scalars'])
+    assert {'loss_kd', 'loss_rank', 'kendall_tau', 'loss_cls'} <= shown
+
+
+VALIDATION = ('dataloader', 'cfg', 'evaluator')
 #: A runner that only builds its model.
 NO_DATA = {
     f'{split}_{part}': None
     for split in ('train', 'val', 'test')
-    for part in ('dataloader', 'cfg', 'evaluator')
+    for part in VALIDATION
     if (split, part) != ('train', 'evaluator')
 }
 NO_DATA['optim_wrapper'] = NO_DATA['param_scheduler'] = None
