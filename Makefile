@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_OPENMMLAB := .venv-openmmlab
+VENV_DOCS := .venv-docs
 PYTEST_ARGS ?=
 
-.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher test test-openmmlab trust lint env env-openmmlab help
+.PHONY: bench demo demo-cls demo-cls-teacher demo-teacher docs docs-serve test-docs test test-openmmlab trust lint env env-openmmlab help
 
 help:            ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /' | column -t -s '#'
@@ -57,3 +58,21 @@ lint: env        ## ruff and mypy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy mmdet_rankkd
+
+$(VENV_DOCS)/set-up-done: requirements/docs.txt
+	@$(PYTHON) -m venv --clear $(VENV_DOCS)
+	@$(VENV_DOCS)/bin/python -m pip --disable-pip-version-check install \
+		--quiet --requirement requirements/docs.txt
+	@touch $@
+
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs
+docs: $(VENV_DOCS)/set-up-done  ## build the site into site/, strictly
+	@$(MKDOCS) build --strict --quiet
+
+docs-serve: $(VENV_DOCS)/set-up-done  ## show the site at http://127.0.0.1:8000
+	@$(MKDOCS) serve
+
+# Without the settings and fixtures of tests/, which need the whole stack.
+test-docs: $(VENV_DOCS)/set-up-done  ## the built site in a browser, where one is
+	@$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider -rs \
+		--override-ini addopts= docs/extensions/test_site.py

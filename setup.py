@@ -53,11 +53,21 @@ setup(
         'demo': ['scikit-learn'],
         'ray': ['ray>=2.40'],
     },
+    author='mmdet_rankkd contributors',
+    keywords='knowledge distillation, object detection, MMDetection, '
+    "image classification, ranking, Kendall's tau",
     classifiers=[
         'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
+from pathlib import Path
 
+import click
 import pytest
 from mmengine import __version__ as mmengine_version
 
@@ -77,6 +81,86 @@ def wheel(tmp_path_factory):
     )
     (path,) = out.glob('*.whl')
     return source, path
+
+
+@pytest.fixture(scope='module')
+def sdist(wheel, tmp_path_factory):
+    """A source distribution of the same sources."""
+    source, _ = wheel
+    out = tmp_path_factory.mktemp('sdist')
+    code = f'import setuptools.build_meta as b; b.build_sdist({str(out)!r})'
+    run(sys.executable, '-c', code, cwd=source)
+    (path,) = out.glob('*.tar.gz')
+    return path
+
+
+def files_of(wheel):
+    """Names in a wheel, but for those that tell of its version."""
+    names = zipfile.ZipFile(wheel).namelist()
+    return {n for n in names if '.dist-info/' not in n}
+
+
+def test_the_sdist_gives_the_same_wheel(wheel, sdist, tmp_path):
+    with tarfile.open(sdist) as archive:
+        names = [n.partition('/')[2] for n in archive.getnames()]
+    tops = {n.split('/')[0] for n in names}
+    assert {'README.md', 'LICENSE', 'CITATION.cff', 'SECURITY.md'} <= tops
+    assert not {'tests', 'docs', '.github'} & tops
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'wheel',
+        '--no-deps',
+        '--no-build-isolation',
+        '-w',
+        tmp_path,
+        sdist,
+    )
+    (again,) = tmp_path.glob('*.whl')
+    assert files_of(again) == files_of(wheel[1])
+
+
+@pytest.mark.parametrize('kind', ['wheel', 'sdist'])
+def test_into_an_environment_of_its_own(kind, wheel, sdist, tmp_path):
+    """With click, which `rankkd -h` needs, and no other package."""
+    folder = tmp_path / 'venv'
+    run(sys.executable, '-m', 'venv', '--without-pip', folder)
+    (site,) = folder.glob('lib/python*/site-packages')
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '--no-deps',
+        '--no-build-isolation',
+        '--target',
+        site,
+        wheel[1] if kind == 'wheel' else sdist,
+    )
+    (site / 'click').symlink_to(Path(click.__file__).parent)
+    python = folder / 'bin/python'
+    command = (python, site / 'bin/rankkd')
+    assert 'make-config' in run(*command, '--help', cwd=tmp_path)
+    assert 'CONFIG' in run(*command, 'train', '--help', cwd=tmp_path)
+    done = subprocess.run(
+        [*command, 'train', 'x.py'], capture_output=True, text=True
+    )
+    assert done.returncode and "'mmdet_rankkd[onedl]'" in done.stderr
+
+
+def test_metadata(wheel):
+    archive = zipfile.ZipFile(wheel[1])
+    name = next(n for n in archive.namelist() if n.endswith('METADATA'))
+    metadata = message_from_bytes(archive.read(name))
+    assert 'Apache-2.0' in (
+        metadata['License-Expression'] or metadata['License']
+    )
+    assert metadata['Description-Content-Type'] == 'text/markdown'
+    kinds = metadata.get_all('Classifier')
+    for minor in (10, 11, 12):
+        assert f'Programming Language :: Python :: 3.{minor}' in kinds
+    assert len(set(kinds)) == len(kinds)
 
 
 def test_wheel_content(wheel):

@@ -104,10 +104,9 @@ class ReviewKDLoss(FeatureLoss):
         student_preacts (bool): Take the student's maps before their ReLU
             too, as on ImageNet.
         max_mid (int): Most channels in between.
-        loss_weight (float): 1 to 8, by the pair.
-        **kwargs (Any): ``loss_name`` and ``schedule`` of
-            :class:`DistillLoss`; 20 epochs of warm-up on CIFAR-100, 1 on
-            ImageNet.
+        **kwargs (Any): ``loss_weight`` (1 to 8, by the pair), ``loss_name``
+            and ``schedule`` of :class:`DistillLoss`; 20 epochs of warm-up on
+            CIFAR-100, 1 on ImageNet.
 
     Raises:
         ValueError: If ``first`` is negative or ``max_mid`` not positive.
