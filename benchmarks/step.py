@@ -56,19 +56,24 @@ def batch(images, height, width, objects=8):
     return dict(inputs=inputs, data_samples=samples)
 
 
-def build_distiller(device):
-    """The distiller of the pair, its teacher with random weights."""
+def build_distiller(device, prepare=None, **options):
+    """The distiller of the pair, its teacher with random weights.
+
+    Options are those of the teacher; ``prepare`` may change its weights.
+    """
     config = Config.fromfile(ROOT / 'configs/coco' / PAIR)
     teacher = load_config(config.model.teacher.config)
     for model in (teacher.model, config.model.student):
         model.backbone.init_cfg = None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'teacher.pth'
-        torch.save(
-            dict(state_dict=build_model(teacher).state_dict(), meta={}), path
-        )
+        weights = build_model(teacher)
+        if prepare is not None:
+            prepare(weights)
+        torch.save(dict(state_dict=weights.state_dict(), meta={}), path)
         config.model.teacher.config = dict(model=teacher.model)
         config.model.teacher.checkpoint = str(path)
+        config.model.teacher.update(options)
         model = build_model(config).to(device)
         model.prepare()
     return model.train()

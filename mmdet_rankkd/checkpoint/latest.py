@@ -49,7 +49,8 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
     if not others:
         raise ValueError(
             f'the newest {problem}. There is no other in {folder} to resume '
-            'from; train without --resume to start anew.'
+            'from; to start anew, train without --resume, or move the folder '
+            'away.'
         )
     iteration, other = max(others)
     print_log(

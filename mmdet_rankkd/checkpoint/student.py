@@ -20,6 +20,8 @@ PACKAGE = __name__.partition('.')[0]
 REGISTRIES = (DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS)
 #: Networks of this package whose weights another package's take as they are.
 STANDS_FOR = {'mmdet_rankkd.MobileNetV2': 'MobileNetV2'}
+#: In its place MMEngine's own is exported, which has the same arguments.
+CHECKPOINT_HOOK = 'AtomicCheckpointHook'
 #: Top-level entries of a config that training, tests and inference read.
 READ = {
     *inspect.signature(Runner.__init__).parameters,
@@ -107,10 +109,12 @@ def student_config(config: Config) -> Config:
         x for x in values.get('custom_hooks') or [] if not _package_type(x)
     ]
     if values.get('default_hooks'):
+        hooks = values['default_hooks']
+        saving = _package_type(hooks.get('checkpoint')) or ''
+        if saving.rpartition('.')[2] == CHECKPOINT_HOOK:
+            hooks['checkpoint']['type'] = 'CheckpointHook'
         values['default_hooks'] = {
-            key: hook
-            for key, hook in values['default_hooks'].items()
-            if not _package_type(hook)
+            key: hook for key, hook in hooks.items() if not _package_type(hook)
         }
     if values.get('custom_imports'):
         _drop_imports(values)

@@ -1,6 +1,7 @@
 """Writing a file as a whole or not at all."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator
@@ -59,3 +60,51 @@ def new_file(path: PathLike, force: bool = False) -> Iterator[BinaryIO]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: PathLike, content: bytes) -> None:
+    """Write a file that is there, on the disk, as a whole or not at all.
+
+    It is written beside as ``.NAME.partial``, synced, and moved into place,
+    over what is there. When the process is killed, the file is as before or
+    new, and the next attempt to write it takes the place of what was left.
+
+    Args:
+        path (str or Path): The file to write.
+        content (bytes): What is in it.
+
+    Raises:
+        OSError: If it cannot be written, as on a full disk. What was there
+            before is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.partial')
+    try:
+        with partial.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            error.errno,
+            f'{path} cannot be written: {error.strerror}. It needs '
+            f'{len(content):,} bytes, and {free:,} are free there. Make '
+            'room, or choose another folder; what was written before is as '
+            'it was',
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk know of a new name, where the system can do that."""
+    if not hasattr(os, 'O_DIRECTORY'):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
@@ -80,6 +81,9 @@ class Teacher:
             to half precision are other boxes. By default, backbone and neck
             follow the autocast of the training.
         channels_last (bool): Memory format of its images and weights.
+        fold_norms (bool): Fold the batch norms of its backbone and neck into
+            the convolutions before them. Its features are then the same but
+            for rounding, which is checked.
         trust_checkpoint (bool): Let the checkpoint execute pickled code.
         check_classes (bool): Compare the class names in the checkpoint with
             those of the training set.
@@ -98,6 +102,7 @@ class Teacher:
         checkpoint: str,
         dtype: Optional[str] = None,
         channels_last: bool = False,
+        fold_norms: bool = False,
         trust_checkpoint: bool = False,
         check_classes: bool = True,
         classes: Optional[Sequence[str]] = None,
@@ -112,6 +117,7 @@ class Teacher:
         self.checkpoint = checkpoint
         self.dtype = DTYPES[dtype] if dtype else None
         self.channels_last = channels_last
+        self.fold_norms = fold_norms
         self.trust_checkpoint = trust_checkpoint
         self.check_classes = check_classes
         self.classes = classes
@@ -155,6 +161,8 @@ class Teacher:
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
             self.model = model.eval().requires_grad_(False)
+            if self.fold_norms:
+                fold_norms(model)
             # Once: on a GPU the comparison waits for the device.
             self.shares_inputs = same_preprocessing(
                 model.data_preprocessor, student.data_preprocessor
@@ -355,6 +363,36 @@ def resize_inputs(model: Any, size: int) -> None:
         return (images, *inputs[1:])
 
     model.backbone.register_forward_pre_hook(resize)
+
+
+def fold_norms(model: Any) -> None:
+    """Fold the batch norms of backbone and neck into convolutions.
+
+    Args:
+        model (nn.Module): In evaluation mode, with float32 or float64
+            weights; changed in place.
+
+    Raises:
+        ValueError: If its features are others afterwards: a network whose
+            norms do not follow their convolutions in the order in which both
+            are registered, or which shares a convolution between norms.
+    """
+    weight = next(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 64, 64, generator=generator).to(weight)
+    with torch.no_grad():
+        before = model.extract_feat(image)
+        for part in (model.backbone, getattr(model, 'neck', None)):
+            if part is not None:
+                fuse_conv_bn(part)
+        after = model.extract_feat(image)
+    for old, new in zip(before, after):
+        if not torch.allclose(old, new, rtol=1e-3, atol=1e-3 * old.std()):
+            raise ValueError(
+                'teacher=dict(fold_norms=True) gives other features than the '
+                "teacher's own: its norms cannot be folded in the order of "
+                'its layers. Leave fold_norms out'
+            )
 
 
 def same_preprocessing(first: nn.Module, second: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Dict, Optional, Sequence
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -85,6 +86,26 @@ def read_config(
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def add_safe_hooks(cfg: Config) -> None:
+    """Have a training notice losses that are not finite, and survive kills.
+
+    ``NonFiniteHook`` is added as the default hook ``finite`` unless there is
+    one of that name (None for no such hook), and ``AtomicCheckpointHook``
+    takes the place of MMEngine's ``CheckpointHook``. Neither changes what is
+    trained.
+
+    Args:
+        cfg (Config): Of a training; its ``default_hooks`` are set.
+    """
+    cfg.setdefault('default_hooks', {})
+    hooks = cfg.default_hooks
+    hooks.setdefault('finite', dict(type='mmdet_rankkd.NonFiniteHook'))
+    hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    saving = hooks.checkpoint
+    if saving and saving.get('type') in ('CheckpointHook', CheckpointHook):
+        saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -167,6 +188,7 @@ def train(
         cfg.load_from = resume
         if resume == 'auto':
             cfg.load_from = instead_of_damaged(cfg.work_dir)
+    add_safe_hooks(cfg)
     build_runner(cfg).train()
     leave(cfg)
 

@@ -1,13 +1,15 @@
 """Many trainings at a time, one a core or one a GPU of this machine."""
 
+import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from typing import Deque, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import torch
@@ -57,7 +59,7 @@ class LocalPool:
         except BrokenProcessPool:
             pass
         self.processes[slot] = ProcessPoolExecutor(
-            1, get_context('spawn'), choose_device, (slot,)
+            1, get_context('spawn'), start_worker, (slot,)
         )
         return self.processes[slot].submit(run_job, job)
 
@@ -67,10 +69,22 @@ class LocalPool:
             process.shutdown(wait=False, cancel_futures=True)
 
 
-def choose_device(slot: int) -> None:
-    """Give a new process its GPU."""
+def start_worker(slot: int) -> None:
+    """Give a new process its GPU, and have it end with this one."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
+
+
+def end_with_parent() -> None:
+    """End the process when that which started it is gone.
+
+    A pool's processes wait for work for ever after it was killed.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @dataclass

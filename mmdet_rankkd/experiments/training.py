@@ -13,8 +13,9 @@ from typing import Optional, Tuple
 import torch
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.checkpoint.read import locate_file
-from mmdet_rankkd.engine.launch import parse_options
+from mmdet_rankkd.engine.launch import add_safe_hooks, parse_options
 
 from .cells import merge_options, read_config
 from .result import (
@@ -126,7 +127,8 @@ def train(job: Job) -> Result:
         cfg.visualizer.name = cfg.experiment_name
     if job.checkpoint is None:
         if resumed:  # MMEngine would resume from load_from instead
-            cfg.resume, cfg.load_from = True, None
+            cfg.resume, cfg.load_from = True, instead_of_damaged(job.folder)
+        add_safe_hooks(cfg)
         Runner.from_cfg(cfg).train()
         last, best, curves = training_metrics(job.folder, job.metric)
     else:

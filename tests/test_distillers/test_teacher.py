@@ -5,10 +5,11 @@ import pytest
 import torch
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
+from torch import nn
 
 from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.distillers import Teacher
-from mmdet_rankkd.distillers.teacher import compare_classes
+from mmdet_rankkd.distillers.teacher import compare_classes, fold_norms
 
 from ..helpers import (
     CLASSES,
@@ -165,6 +166,50 @@ def test_options_of_its_forward(distill_cfg, options):
     )
     if 'dtype' in options:
         assert losses['loss_kd'] != expected['loss_kd']
+
+
+def test_folded_norms(distill_cfg):
+    """The same loss but for rounding, without a norm in the teacher."""
+    expected = loss_pass(build_seeded(distill_cfg))
+    distill_cfg.model.teacher.fold_norms = True
+    model = build_seeded(distill_cfg)
+    losses = loss_pass(model)
+    for name in ('loss_kd', 'loss_rank'):
+        assert losses[name].item() == pytest.approx(
+            expected[name].item(), rel=1e-4
+        )
+    backbone = model.teacher.model.backbone
+    kinds = {type(m).__name__ for m in backbone.modules()}
+    assert 'Identity' in kinds and 'BatchNorm2d' not in kinds
+    student = {type(m).__name__ for m in model.student.modules()}
+    assert 'BatchNorm2d' in student
+    copy.deepcopy(model)
+
+
+def test_norms_that_cannot_be_folded():
+    """The norm is registered behind the convolution, but comes first."""
+
+    class Backbone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.norm = nn.BatchNorm2d(4)
+            self.norm.running_mean.fill_(3.0)
+
+        def forward(self, images):
+            features = self.norm(torch.cat([images, images[:, :1]], 1))
+            return self.conv(features[:, :3])
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = Backbone()
+
+        def extract_feat(self, images):
+            return (self.backbone(images),)
+
+    with pytest.raises(ValueError, match='Leave fold_norms out'):
+        fold_norms(Model().eval())
 
 
 def build_seeded(cfg):

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -10,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.experiments import sweep
 from mmdet_rankkd.experiments.cells import compose, read_cells
@@ -18,6 +21,7 @@ from mmdet_rankkd.experiments.scheduler import run_jobs, state_of
 from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
 from mmdet_rankkd.experiments.training import Job
 
+from ..helpers import ROOT
 from .conftest import SMALL
 
 
@@ -97,6 +101,62 @@ def test_a_killed_worker_is_replaced(table, tmp_path):
         thread.join()
     assert killed[0] is not None
     assert set(read_results(out)['kd_resnet14x2_resnet8']) == {0, 1}
+
+
+IDLE_WORKER = """
+import multiprocessing, time
+from pathlib import Path
+from mmdet_rankkd.experiments.scheduler import LocalPool
+from mmdet_rankkd.experiments.training import Job
+pool = LocalPool(1)
+pool.submit(0, Job('a', 0, 'none.py', Path('out'), 'x')).result()
+(worker,) = multiprocessing.active_children()
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_killed_sweep(tmp_path):
+    sweep = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', '-c', IDLE_WORKER],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )
+    worker = int(sweep.stdout.readline())
+    os.kill(worker, 0)
+    sweep.kill()
+    sweep.wait()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail('the worker lives on')
+
+
+def test_a_damaged_checkpoint_is_passed_over(table, tmp_path, here):
+    """And a file that is half written is replaced."""
+    options = (
+        *SMALL,
+        'train_cfg.max_epochs=2',
+        'default_hooks.checkpoint.max_keep_ckpts=-1',
+    )
+    cells, out = table.plan(rows=['KD']), tmp_path / 'out'
+    run_table(table, cells, [0], out, options)
+    folder = out / cells[0].name / 'seed0'
+    newest = folder / 'epoch_2.pth'
+    newest.write_bytes(newest.read_bytes()[:-100])
+    (folder / '.epoch_2.pth.partial').write_bytes(b'half')
+    (folder / 'result.json').unlink()
+    run_table(table, cells, [0], out, options)
+    said = (folder / 'output.log').read_text()
+    assert f'Resuming from the one before it, {folder / "epoch_1.pth"}' in said
+    assert read_results(out)[cells[0].name][0].resumed
+    assert 'state_dict' in read_checkpoint(newest)
+    assert not list(folder.glob('.*.partial'))
 
 
 class Dying:
