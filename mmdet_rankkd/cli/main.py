@@ -13,6 +13,8 @@ from mmdet_rankkd.version import __version__
 from .check import check
 from .convert import convert
 from .demo import demo, demo_cls
+from .distill import distill
+from .doctor import doctor
 from .export import export
 from .make_config import make_config
 from .sweep import sweep
@@ -20,7 +22,15 @@ from .test import test
 from .train import train
 
 SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
-    'Your detectors': (check, train, test, export, convert),
+    'Your detectors': (
+        distill,
+        doctor,
+        check,
+        train,
+        test,
+        export,
+        convert,
+    ),
     'Experiments': (demo, demo_cls, sweep, make_config),
 }
 

@@ -47,7 +47,7 @@ def test(
     local_rank: int,
     cfg_options: Sequence[str],
 ) -> None:
-    """Test a model: MMDetection's flags, and `mmdet_rankkd::` bases."""
+    """Test a model, with MMDetection's flags."""
     from mmdet_rankkd.engine.launch import Pictures, read_config, test
 
     cfg = read_config(config, work_dir, cfg_options, launcher, local_rank)

@@ -48,7 +48,7 @@ def train(
     local_rank: int,
     cfg_options: Sequence[str],
 ) -> None:
-    """Train a model: MMDetection's flags, and `mmdet_rankkd::` bases."""
+    """Train a model, with MMDetection's flags."""
     from mmdet_rankkd.engine.launch import read_config, train
 
     cfg = read_config(config, work_dir, cfg_options, launcher, local_rank)

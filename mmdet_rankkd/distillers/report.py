@@ -48,12 +48,14 @@ def warn(fact: str) -> None:
 
 
 def describe(distiller: Distiller) -> List[str]:
-    """Teacher, rows and losses in a few lines."""
+    """Teacher, rows, losses and what they cost in a few lines."""
+    columns = distiller.logits.columns(distiller.student)
     lines = [
         f'distillation: {type(distiller.teacher.model).__name__} teaches '
         f'{type(distiller.student).__name__}',
         *(f'  {line}' for line in distiller.teacher.describe()),
-        f'  rows: {distiller.logits.describe()}',
+        f'  rows: {distiller.logits.describe()}'
+        + ('' if columns is None else f', {columns} columns'),
     ]
     for name, loss in distiller.losses.items():
         when = f', {loss.schedule}' if loss.schedule else ''
@@ -61,7 +63,30 @@ def describe(distiller: Distiller) -> List[str]:
             f'  {name}: {type(loss).__name__}, weight '
             f'{loss.loss_weight:g}{when}'
         )
+    lines.append(f'  cost: {cost(distiller)}')
     return lines
+
+
+def cost(distiller: Distiller) -> str:
+    """What a step has to do beside the student's, in networks and weights.
+
+    How long that takes, ``rankkd doctor`` measures.
+    """
+    student, teacher = (
+        sum(p.numel() for p in model.parameters()) / 1e6
+        for model in (distiller.student, distiller.teacher.model)
+    )
+    learned = sum(
+        p.numel()
+        for loss in distiller.losses.values()
+        for p in loss.parameters()
+        if p.requires_grad
+    )
+    text = (
+        f'a forward pass of the teacher a step, {teacher:.2f} M weights to '
+        f"the student's {student:.2f} M; the losses learn "
+    )
+    return text + (f'{learned / 1e6:.2f} M more' if learned else 'none')
 
 
 def tau_of(pair: LogitPair) -> Optional[Tensor]:

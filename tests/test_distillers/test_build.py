@@ -213,15 +213,33 @@ def test_the_log_says_what_is_distilled(distill_cfg, log):
     runner.model.init_weights()
     text = log[-1][1]
     count = len(runner.model.teacher.model.state_dict())
+    student, teacher = (
+        sum(p.numel() for p in m.parameters()) / 1e6
+        for m in (runner.model.student, runner.model.teacher.model)
+    )
     for line in (
         'FasterRCNN teaches FasterRCNN',
         f'weights: all {count} found, 0 unused',
         'RoILogits',
+        'background column, 4 columns\n',
+        f"{teacher:.2f} M weights to the student's {student:.2f} M; the "
+        'losses learn none',
         'loss_kd: KLDivLoss, weight 1\n',
         'loss_rank: KendallRankLoss, weight 0.5, from epoch 2 on, warm-up',
     ):
         assert line in text
     assert str(distill_cfg.model.teacher.checkpoint) in text
+
+
+def test_the_log_counts_what_losses_learn(distill_cfg, log):
+    distill_cfg.model.losses = [
+        dict(type='mmdet_rankkd.FitNetLoss', levels=(0, 1))
+    ]
+    model = make_runner(distill_cfg).model
+    learned = sum(p.numel() for p in model.losses.parameters())
+    assert learned
+    model.init_weights()
+    assert f'the losses learn {learned / 1e6:.2f} M more' in log[-1][1]
 
 
 def test_class_names_that_could_not_be_compared(distill_cfg, project, log):

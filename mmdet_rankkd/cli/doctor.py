@@ -1,0 +1,70 @@
+"""`rankkd doctor`."""
+
+from typing import Any, Sequence
+
+import click
+
+from .verb import FILE, cfg_options, telling, verb
+
+images = click.option(
+    '--images',
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help='Of the validation set, that the teacher is tested on; 0 for none.',
+)
+batches = click.option(
+    '--batches',
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help='Of the training set, that are measured.',
+)
+gpus = click.option(
+    '--gpus',
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help='On so many the training will run.',
+)
+
+
+def run_doctor(
+    config: str,
+    cfg_options: Sequence[str],
+    images: int,
+    batches: int,
+    gpus: int,
+    as_json: bool = False,
+) -> bool:
+    """Examine a config and print the table; whether nothing is to mend."""
+    from mmdet_rankkd.engine import doctor
+    from mmdet_rankkd.engine.launch import read_config
+
+    def say(text: str) -> None:
+        click.echo(f'{text} ...', err=True)
+
+    cfg = read_config(config, options=cfg_options)
+    findings = doctor.examine(cfg, images, batches, gpus, say)
+    show = doctor.to_json if as_json else doctor.to_text
+    click.echo(show(findings))
+    return not doctor.has_problem(findings)
+
+
+@verb()
+@click.argument('config', type=FILE)
+@images
+@batches
+@gpus
+@click.option('--json', 'as_json', is_flag=True, help='For scripts.')
+@cfg_options
+@telling(FileNotFoundError, ValueError)
+def doctor(config: str, as_json: bool, **settings: Any) -> None:
+    """Say what is wrong with a distillation before its first step.
+
+    Builds the training of CONFIG as it will run, measures a few batches and
+    tests the teacher on some images. Nothing is written or changed. The
+    status is 0 if nothing is to mend (✗), and else 1.
+    """
+    if not run_doctor(config, as_json=as_json, **settings):
+        raise SystemExit(1)

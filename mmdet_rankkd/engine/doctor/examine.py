@@ -1,0 +1,238 @@
+"""The doctor's round: a training is brought to its first step."""
+
+import copy
+import io
+import logging
+import os
+import tempfile
+import time
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from mmdet_rankkd.checkpoint.diagnose import first_line
+from mmdet_rankkd.engine.launch import build_runner
+from mmdet_rankkd.engine.recipe import class_count
+
+from . import verdicts
+from .finding import NOTE, OK, PROBLEM, Finding
+from .sample import teacher_facts, teacher_on_sample
+from .settings import head_classes, learning_rate, training_set, warm_up
+from .step import Step, as_before, measure
+from .weights import initial_weights
+
+Say = Callable[[str], None]
+
+
+class _Reached(Exception):
+    """The training is about to take its first step."""
+
+
+class _StopBeforeTraining(Hook):
+    """Ends a training when all is built and loaded."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """End it."""
+        raise _Reached
+
+
+def examine(
+    cfg: Config,
+    images: int = 20,
+    batches: int = 2,
+    gpus: int = 1,
+    say: Optional[Say] = None,
+) -> List[Finding]:
+    """Look for what is wrong with a distillation, before its first step.
+
+    The training is built as ``rankkd train`` builds it, up to the first step.
+    A few batches are measured then. Nothing is written, and no weight is
+    changed.
+
+    Args:
+        cfg (Config): With a ``model.teacher``.
+        images (int): Of the validation set, that the teacher is tested on; 0
+            to leave that out.
+        batches (int): Of the training set, that are measured.
+        gpus (int): How many processes will train.
+        say (Callable, optional): Is told what is being done.
+
+    Returns:
+        list[Finding]: In the order of the training. Where it could not be
+        built, the last one says why.
+
+    Raises:
+        ValueError: If the config is not one of a distillation.
+    """
+    if 'teacher' not in (cfg.get('model') or {}):
+        raise ValueError(
+            'the config has no model.teacher: it is no distillation. '
+            '`rankkd distill` writes one'
+        )
+    say = say or (lambda text: None)
+    findings = [learning_rate(cfg, gpus)]
+    with tempfile.TemporaryDirectory() as name, redirect_stdout(io.StringIO()):
+        folder = Path(name)
+        say('building the training')
+        try:
+            runner = reach_first_step(cfg, folder)
+        except Exception as error:  # whatever stops a training is a finding
+            findings.append(not_reached(error))
+            return findings
+        findings += of_runner(cfg, runner, batches, gpus, say)
+        if images:
+            say(f'the teacher on {images} images')
+            part = quiet(cfg, folder, 'teacher')
+            findings.append(teacher_on_sample(part, images, folder))
+    return findings
+
+
+def quiet(cfg: Config, folder: Path, name: str) -> Config:
+    """A copy of a config that writes to a folder and says little."""
+    cfg = copy.deepcopy(cfg)
+    cfg.work_dir = str(folder / name)
+    cfg.experiment_name = f'doctor-{name}-{os.getpid()}-{time.time()}'
+    cfg.launcher = 'none'
+    cfg.resume = False
+    visualizer = cfg.get('visualizer')
+    if visualizer:
+        visualizer.name = cfg.experiment_name
+    return cfg
+
+
+def reach_first_step(cfg: Config, folder: Path) -> Runner:
+    """Build a training and bring it to its first step."""
+    cfg = quiet(cfg, folder, 'training')
+    runner = build_runner(cfg)
+    runner.register_hook(_StopBeforeTraining())
+    try:
+        runner.train()
+    except _Reached:
+        return runner
+    raise AssertionError('the training went on')
+
+
+def not_reached(error: Exception) -> Finding:
+    """The finding that a training cannot be built."""
+    return Finding(
+        'first step',
+        PROBLEM,
+        f'not reached, {type(error).__name__}: {first_line(str(error))}',
+        'mend this first; nothing else was looked at',
+        dict(error=type(error).__name__, message=str(error)),
+    )
+
+
+def of_runner(
+    cfg: Config, runner: Runner, batches: int, gpus: int, say: Say
+) -> List[Finding]:
+    """What a training tells that stands before its first step."""
+    model: Any = runner.model
+    loader: Any = runner.train_loop.dataloader
+    epochs = runner.max_epochs if cfg.train_cfg.get('by_epoch', True) else 0
+    findings = [
+        warm_up(cfg.get('param_scheduler'), runner.max_iters, epochs or 0),
+        *training_set(loader.dataset),
+        head_classes(
+            list((loader.dataset.metainfo or {}).get('classes', ())),
+            dict(student=class_count(model.student)),
+        ),
+        initial_weights(model.student, cfg.get('load_from')),
+    ]
+    if not model.losses:
+        return [
+            *findings,
+            Finding(
+                'losses',
+                NOTE,
+                'all have weight 0: the student trains alone',
+                'set loss_weight',
+            ),
+        ]
+    findings.append(teacher_facts(model.teacher.describe()))
+    findings.append(losses_for_heads(model))
+    say(f'measuring {batches} batches')
+    steps: List[Step] = []
+    waits: List[float] = []
+    model.train()
+    with as_before(model):
+        source = iter(loader)
+        for _ in range(batches):
+            start = time.perf_counter()
+            data = next(source, None)
+            if data is None:
+                break
+            waits.append(time.perf_counter() - start)
+            try:
+                if not steps:
+                    # What is compiled or allocated once takes its time here.
+                    measure(model, data)
+                steps.append(measure(model, data))
+            except Exception as error:
+                return [*findings, failed_step(error)]
+    finds = bool(cfg.get('find_unused_parameters'))
+    return [
+        *findings,
+        verdicts.own_step(steps),
+        verdicts.compared(steps, model),
+        verdicts.background(steps),
+        *verdicts.terms(steps, model.losses),
+        verdicts.finite(steps),
+        verdicts.unused(steps, finds, gpus),
+        verdicts.cost(steps, runner.max_iters, min(waits)),
+    ]
+
+
+def failed_step(error: Exception) -> Finding:
+    """The finding that a step of the training fails."""
+    return Finding(
+        'a step',
+        PROBLEM,
+        f'fails, {type(error).__name__}: {first_line(str(error))}',
+        'mend this first; nothing else of the step was looked at',
+        dict(error=type(error).__name__, message=str(error)),
+    )
+
+
+@contextmanager
+def warnings_of_log() -> Iterator[List[str]]:
+    """Collect what is warned of in the log in the context."""
+    found: List[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger = MMLogger.get_current_instance()
+    handler = Collect(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def losses_for_heads(model: Any) -> Finding:
+    """What the losses themselves say about these heads."""
+    columns = model.logits.columns(model.student)
+    sigmoid = model.logits.sigmoid(model.student)
+    with warnings_of_log() as warned:
+        for loss in model.losses.values():
+            loss.check(columns, sigmoid)
+    kinds = ', '.join(type(x).__name__ for x in model.losses.values())
+    if warned:
+        return Finding(
+            'losses',
+            PROBLEM,
+            f'{kinds}: {" ".join(warned)}',
+            'take the loss that is named there',
+            dict(warned=warned),
+        )
+    return Finding('losses', OK, f'{kinds}: for these heads', '', {})
