@@ -1,7 +1,7 @@
 """Figures of the paper from a user's own logits: numbers, picture, caption."""
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +11,10 @@ from scipy import stats
 from torch import Tensor
 
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, kl_div_loss
+
+from .result import Results
+from .summary import figures
+from .table import Table
 
 BLUE, ORANGE = '#0072b2', '#d55e00'
 
@@ -174,3 +178,78 @@ def caption_agreement(found: Agreement) -> str:
         f"correlation with accuracy is {found.of_kl:.2f} of KL's negative "
         f'and {found.of_tau:.2f} of tau.'
     )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A metric of rows of a table (the paper's Figure 4, Tables 6 and 7).
+
+    Attributes:
+        metric (str): Name of the column.
+        values (dict): By title of the row and by seed.
+    """
+
+    metric: str
+    values: Dict[str, Dict[int, float]]
+
+
+def settings(
+    table: Table, results: Results, rows: Sequence[str], column: str
+) -> Settings:
+    """Values of rows of a sweep; those that did not run are left out.
+
+    Args:
+        table (Table): Of the sweep.
+        results (Results): What ``read_results`` gives of its folder.
+        rows (Sequence[str]): Titles.
+        column (str): Its title.
+
+    Raises:
+        ValueError: If a row or column is not there, or none was trained.
+    """
+    table.find_columns([column])
+    found = {
+        row: figures(table, row, column, results)
+        for row in table.find_rows(rows)
+    }
+    found = {row: values for row, values in found.items() if values}
+    if not found:
+        raise ValueError(
+            f'no result of {", ".join(map(repr, rows))} in column {column!r}; '
+            'train them with tools/sweep.py'
+        )
+    return Settings(column, found)
+
+
+def draw_settings(found: Settings, title: str) -> Figure:
+    """A line a row: its mean, and a point a seed."""
+    figure, axis = plt.subplots(figsize=(7.5, 0.45 * len(found.values) + 1.6))
+    for height, values in enumerate(found.values.values()):
+        seeds = list(values.values())
+        axis.plot(seeds, [height] * len(seeds), 'o', color=BLUE, mfc='none')
+        axis.plot([float(np.mean(seeds))], [height], 'D', color=ORANGE)
+    axis.set_yticks(range(len(found.values)), list(found.values))
+    axis.invert_yaxis()
+    axis.set_title(f'{title}; circles: seeds, diamonds: their mean')
+    axis.set_xlabel(f'{found.metric} (%)')
+    axis.grid(alpha=0.25)
+    figure.tight_layout()
+    return figure
+
+
+def caption_settings(found: Settings) -> str:
+    """Highest and lowest mean, and how many seeds they rest on."""
+    means = {row: np.mean(list(v.values())) for row, v in found.values.items()}
+    high, low = (
+        max(means, key=means.__getitem__),
+        min(means, key=means.__getitem__),
+    )
+    counts = sorted({len(v) for v in found.values.values()})
+    seeds = ' or '.join(map(str, counts))
+    text = (
+        f'Highest: {high}, {means[high]:.1f}; lowest: {low}, '
+        f'{means[low]:.1f} {found.metric}; {seeds} seed(s) each.'
+    )
+    if counts[0] == 1:
+        text += ' One seed does not tell settings apart.'
+    return text

@@ -8,6 +8,8 @@ from scipy import stats
 
 from mmdet_rankkd.experiments import figures as F
 
+from .conftest import make_result
+
 
 def softmax(x):
     e = np.exp(x - x.max(1, keepdims=True))
@@ -103,3 +105,25 @@ def test_agreement_of_one_student_is_refused():
     logits = torch.randn(3, 5)
     with pytest.raises(ValueError, match='two students or more, got 1'):
         F.agreement({'one': logits}, logits, logits.argmax(1))
+
+
+def test_settings(table):
+    name = table.cells_of('k=2', 'top-1')[0].name
+    results = {
+        name: {
+            seed: make_result(name, seed, {'accuracy/top1': value})
+            for seed, value in ((0, 70.0), (3, 73.0))
+        }
+    }
+    base = table.cells_of('KD', 'top-1')[0].name
+    results[base] = {0: make_result(base, 0, {'accuracy/top1': 60.0})}
+    found = F.settings(table, results, ['KD', 'k=2', 'FitNet'], 'top-1')
+    assert found.values == {'KD': {0: 60.0}, 'k=2': {0: 70.0, 3: 73.0}}
+    caption = F.caption_settings(found)
+    assert 'Highest: k=2, 71.5; lowest: KD, 60.0 top-1; 1 or 2 se' in caption
+    assert 'One seed' in caption
+    figure = F.draw_settings(found, 'Sensitivity')
+    assert figure.axes[0].lines[3].get_xdata() == [71.5]
+    plt.close(figure)
+    with pytest.raises(ValueError, match="no result of 'FitNet'"):
+        F.settings(table, results, ['FitNet'], 'top-1')
