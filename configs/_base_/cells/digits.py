@@ -30,6 +30,37 @@ methods = {
             )
         ],
     ),
+    'lskd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.KLDivLoss',
+                temperature=2.0,
+                standardized=True,
+                loss_weight=1.0,
+            )
+        ],
+    ),
+    'dkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.DKDLoss',
+                alpha=1.0,
+                beta=8.0,
+                temperature=1.0,
+                loss_weight=1.0,
+            )
+        ],
+    ),
+    'nkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.NKDLoss',
+                gamma=1.5,
+                temperature=1.0,
+                loss_weight=1.0,
+            )
+        ],
+    ),
     'rank': dict(
         losses=[
             dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)
@@ -62,7 +93,8 @@ methods = {
         ],
     ),
 }
-rank = {'kd': dict(k=1.0, loss_weight=1.0)}
+_rank = dict(k=1.0, loss_weight=1.0)
+rank = dict(kd=_rank, lskd=_rank, dkd=_rank, nkd=_rank)
 
 # Each class by itself for heads with a sigmoid.
 _dense = dict(
