@@ -10,6 +10,7 @@ have this package and share the current folder and that of the results.
 import argparse
 from pathlib import Path
 
+from mmdet_rankkd.experiments.publish import publish
 from mmdet_rankkd.experiments.result import read_results
 from mmdet_rankkd.experiments.summary import (
     difference_grid,
@@ -49,6 +50,12 @@ def main():
         '--table', action='store_true', help='show the table and stop'
     )
     parser.add_argument(
+        '--publish',
+        metavar='FOLDER',
+        help='write results/ and docs/results/ of the table below a folder, '
+        'and stop',
+    )
+    parser.add_argument(
         '--best',
         action='store_true',
         help='take the best epoch of each training, not the last',
@@ -68,6 +75,10 @@ def main():
         if args.list:
             for cell in cells:
                 print(cell.name)
+            return
+        if args.publish:
+            for file in publish(table, read_results(out), Path(args.publish)):
+                print(file)
             return
         if not args.table:
             run_table(
