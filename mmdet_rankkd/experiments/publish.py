@@ -147,9 +147,7 @@ def to_page(table: Table, results: Results) -> str:
         f'Made from `results/{table.name}.json` by `tools/sweep.py '
         f'{table.name} --publish .`; not written by hand. Mean ± standard '
         'deviation over seeds, last epoch.',
-        to_markdown(
-            with_seeds(table, figure_grid(table, results, rows), results)
-        ),
+        to_markdown(shown),
     ]
     differences = difference_grid(table, results, rows)
     if len(differences) > 1:
