@@ -29,6 +29,12 @@ from .verb import FILE, cfg_options, seeds, telling, verb, workers
 @click.option('--list', 'only_list', is_flag=True, help='Show the trainings.')
 @click.option('--table', 'only_table', is_flag=True, help='Show the table.')
 @click.option(
+    '--publish',
+    type=FILE,
+    metavar='FOLDER',
+    help='Write results/ and docs/results/ of the table below a folder.',
+)
+@click.option(
     '--best',
     is_flag=True,
     help='Take the best epoch of each training, not the last.',
@@ -45,6 +51,7 @@ def sweep(
     ray: Optional[str],
     only_list: bool,
     only_table: bool,
+    publish: Optional[str],
     best: bool,
     cfg_options: Sequence[str],
 ) -> None:
@@ -60,6 +67,7 @@ def sweep(
     machines must have this package and share the current folder and that of
     the results.
     """
+    from mmdet_rankkd.experiments.publish import publish as publish_table
     from mmdet_rankkd.experiments.result import read_results
     from mmdet_rankkd.experiments.summary import (
         difference_grid,
@@ -76,6 +84,10 @@ def sweep(
     if only_list:
         for cell in cells:
             click.echo(cell.name)
+        return
+    if publish:
+        for file in publish_table(table, read_results(folder), Path(publish)):
+            click.echo(file)
         return
     if not only_table:
         run_table(

@@ -102,6 +102,7 @@ class Table:
         seeds (Sequence[int]): Those of each training by default.
         paper (dict): The paper's numbers by row, one a column or None.
         decimals (int): Of the figures.
+        note (str): What a reader of its page should know.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Table:
     seeds: Sequence[int] = (0,)
     paper: Dict[str, List[Optional[float]]] = field(default_factory=dict)
     decimals: int = 2
+    note: str = ''
 
     def metric(self, column: str) -> Metric:
         """The figure of a column."""

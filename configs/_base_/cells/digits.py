@@ -30,6 +30,40 @@ methods = {
             )
         ],
     ),
+    'lskd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.KLDivLoss',
+                temperature=2.0,
+                standardized=True,
+                loss_weight=1.0,
+            )
+        ],
+        only=['faster-rcnn'],
+    ),
+    'dkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.DKDLoss',
+                alpha=1.0,
+                beta=8.0,
+                temperature=1.0,
+                loss_weight=1.0,
+            )
+        ],
+        only=['faster-rcnn'],
+    ),
+    'nkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.NKDLoss',
+                gamma=1.5,
+                temperature=1.0,
+                loss_weight=1.0,
+            )
+        ],
+        only=['faster-rcnn'],
+    ),
     'rank': dict(
         losses=[
             dict(type='mmdet_rankkd.KendallRankLoss', k=1.0, loss_weight=1.0)
@@ -101,7 +135,18 @@ methods = {
 }
 rank = {
     method: dict(k=1.0, loss_weight=1.0)
-    for method in ('kd', 'pkd', 'cwd', 'mgd', 'fgd', 'ld', 'crosskd')
+    for method in (
+        'kd',
+        'lskd',
+        'dkd',
+        'nkd',
+        'pkd',
+        'cwd',
+        'mgd',
+        'fgd',
+        'ld',
+        'crosskd',
+    )
 }
 
 # Each class by itself for heads with a sigmoid.

@@ -1,0 +1,35 @@
+# What digits_search chose on its seeds, on seeds that it did not see.
+title = 'Ranking beside tuned methods, on the digits with Faster R-CNN'
+cells = 'digits'
+decimals = 1
+seeds = tuple(range(10, 20))
+columns = dict(
+    AP=dict(
+        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
+    )
+)
+_kd = dict(rows='foreground', temperature=3)
+_rank = dict(rows='foreground', background=False)
+rows = {
+    'student alone': dict(method='alone'),
+    'KD, as in the paper': dict(method='kd', against=['student alone']),
+    'KD + ranking, as in the paper': dict(
+        method='kd+rank', against=['KD, as in the paper']
+    ),
+    'KD': dict(
+        method='kd',
+        set=dict(KLDivLoss=_kd),
+        against=['KD, as in the paper'],
+    ),
+    'KD + ranking': dict(
+        method='kd+rank',
+        set=dict(KLDivLoss=_kd, KendallRankLoss=_rank),
+        against=['KD'],
+    ),
+    'DKD': dict(method='dkd', against=['KD']),
+    'DKD + ranking': dict(
+        method='dkd+rank',
+        set=dict(KendallRankLoss=_rank),
+        against=['DKD', 'KD'],
+    ),
+}
