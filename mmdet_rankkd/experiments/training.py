@@ -14,7 +14,11 @@ import torch
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
-from mmdet_rankkd.checkpoint.read import locate_file, refuse_pickled_code
+from mmdet_rankkd.checkpoint.read import (
+    locate_file,
+    read_checkpoint,
+    refuse_pickled_code,
+)
 from mmdet_rankkd.engine.launch import add_safe_hooks, parse_options
 
 from .cells import merge_options, read_config
@@ -134,6 +138,7 @@ def train(job: Job) -> Result:
         last, best, curves = training_metrics(job.folder, job.metric)
     else:
         cfg.load_from = locate_file(job.checkpoint, 'checkpoint')
+        read_checkpoint(cfg.load_from)  # says what is wrong with it
         metrics = Runner.from_cfg(cfg).test()
         last = {k: float(v) for k, v in metrics.items() if 'time' not in k}
         best, curves = last, {}

@@ -221,9 +221,11 @@ def test_which_trainings_have_it(cfg):
     kind = 'mmdet_rankkd.AtomicCheckpointHook'
     assert cfg.default_hooks.checkpoint.type == kind
     assert cfg.default_hooks.finite.type == 'mmdet_rankkd.NonFiniteHook'
-    plain = Config(dict(default_hooks=dict(finite=None, checkpoint=None)))
+    assert cfg.default_hooks.data.type == 'mmdet_rankkd.DataCheckHook'
+    off = dict(data=None, finite=None, checkpoint=None)
+    plain = Config(dict(default_hooks=off))
     add_safe_hooks(plain)
-    assert plain.default_hooks == dict(finite=None, checkpoint=None)
+    assert plain.default_hooks == off
     own = Config(dict(default_hooks=dict(checkpoint=dict(type='Mine'))))
     add_safe_hooks(own)
     assert own.default_hooks.checkpoint == dict(type='Mine')
