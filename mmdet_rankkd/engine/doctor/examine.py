@@ -171,9 +171,6 @@ def of_runner(
                 break
             waits.append(time.perf_counter() - start)
             try:
-                if not steps:
-                    # What is compiled or allocated once takes its time here.
-                    measure(model, data)
                 steps.append(measure(model, data))
             except Exception as error:
                 return [*findings, failed_step(error)]

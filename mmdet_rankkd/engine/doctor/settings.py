@@ -173,7 +173,7 @@ def training_set(dataset: Any) -> List[Finding]:
         return [
             Finding(
                 'training set',
-                PROBLEM,
+                NOTE if knows_classes(dataset) else PROBLEM,
                 f'{said}, and none of {", ".join(lacking[:5])}'
                 + (f' and {len(lacking) - 5} more' if lacking[5:] else ''),
                 'correct the spelling in metainfo.classes, or leave the '
@@ -193,6 +193,20 @@ def training_set(dataset: Any) -> List[Finding]:
             )
         ]
     return [Finding('training set', OK, said, '', facts)]
+
+
+def knows_classes(dataset: Any) -> bool:
+    """Whether the annotation file is known to have every class of a set.
+
+    COCO's sets pass over names that their file does not have.
+    """
+    innermost = dataset
+    while hasattr(innermost, 'dataset'):
+        innermost = innermost.dataset
+    found = getattr(innermost, 'cat_ids', None)
+    return found is not None and len(found) >= len(
+        innermost.metainfo['classes']
+    )
 
 
 def count_objects(dataset: Any) -> Optional[Dict[int, int]]:

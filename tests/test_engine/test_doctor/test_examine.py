@@ -140,6 +140,15 @@ def test_losses_for_other_heads_and_no_class_of_the_data(distill_cfg):
     assert 'softmax' in found_of(found, 'losses').said
 
 
+def test_a_misspelled_class(distill_cfg):
+    distill_cfg.model.losses = [dict(type='mmdet_rankkd.KLDivLoss')]
+    distill_cfg.model.teacher.check_classes = False
+    names = ('bolt', 'nut', 'wascher')
+    distill_cfg.train_dataloader.dataset.metainfo.classes = names
+    found = found_of(examine_start(distill_cfg), 'training set')
+    assert found.state == 'problem' and 'none of wascher' in found.said
+
+
 def test_weights_of_zero(distill_cfg):
     for loss in distill_cfg.model.losses:
         loss.loss_weight = 0

@@ -103,6 +103,15 @@ def test_training_set(count, labels, state, said):
     assert found.state == state and said in found.said
 
 
+def test_a_class_without_objects_that_the_file_has():
+    """COCO's sets note the number of each class of their file."""
+    images = Images(500, (0,))
+    images.cat_ids = [1, 2]
+    assert training_set(images)[0].state == 'note'
+    images.cat_ids = [1]  # the name of the other is in no file
+    assert training_set(images)[0].state == 'problem'
+
+
 def test_objects_that_are_ignored_do_not_count():
     images = Images(300, (0,))
     images.get_data_info = lambda i: dict(

@@ -120,6 +120,8 @@ def test_cost():
     assert found.state == 'ok' and '2.0 times' in found.said
     assert found.facts['hours'] == 2.0 and '2.0 h' in found.said
     assert '30.0 min' in verdicts.cost(steps, 900, 0.1).said
+    slow = Step(seconds=dict(seconds, step=60.0))  # it also compiles
+    assert verdicts.cost([slow, steps[0]], 3600, 0.1).facts['hours'] == 2.0
     found = verdicts.cost(steps, 3600, 5.0)
     assert found.state == 'note' and 'num_workers' in found.todo
     memory = dict(student=2**30, step=2**31)
