@@ -36,6 +36,7 @@ DISTRIBUTIONS: Dict[str, Tuple[str, ...]] = {
 #: asserts that each is there, and that nothing private is used but these.
 LEANS_ON: Dict[str, str] = {
     'mmengine.config.utils:MODULE2PACKAGE': 'bases of mmdet_rankkd::',
+    'mmengine.config:Config._get_cfg_path': 'bases of mmdet_rankkd::',
     'mmengine.logging:print_log': 'hiding a note on OneDL',
     'mmengine.runner:Runner._resume': 'losses that differ on --resume',
     'mmengine.runner._flexible_runner:FlexibleRunner._resume': (

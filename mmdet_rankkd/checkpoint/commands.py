@@ -57,7 +57,8 @@ def _is_harmless(name: str) -> bool:
         with suppress(ImportError):
             import_module(f'{package}.registry')
     registered: Set[object] = set()
-    for registry in vars(mmengine.registry).values():
+    # Imports of what they name add to the registries.
+    for registry in list(vars(mmengine.registry).values()):
         if isinstance(registry, Registry):
             for part in _family(registry):
                 if part.scope == package:
@@ -73,7 +74,7 @@ def _is_harmless(name: str) -> bool:
 
 def _family(registry: Registry) -> Iterator[Registry]:
     yield registry
-    for child in registry.children.values():
+    for child in list(registry.children.values()):
         yield from _family(child)
 
 

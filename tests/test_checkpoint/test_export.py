@@ -355,7 +355,9 @@ def test_command_line(training_checkpoint, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [str(x) for x in command])
         runpy.run_path(tool, run_name='__main__')
 
-    export(tmp_path / 'new/student.pth')
+    with pytest.raises(SystemExit) as ended:
+        export(tmp_path / 'new/student.pth')
+    assert ended.value.code == 0
     assert 'sha256' in capsys.readouterr().out
     for arguments, problem in (
         ([tmp_path / 'new/student.pth'], 'exists'),

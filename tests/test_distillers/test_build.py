@@ -76,7 +76,7 @@ MISTAKES = [
     (
         dict(losses=[dict(KD, loss_weight='1.0')]),
         TypeError,
-        "loss_weight of KLDivLoss must be a number, got '1.0'",
+        "KLDivLoss: loss_weight must be a number, got '1.0'",
     ),
     (
         dict(losses=[dict(KD, loss_weight=-1)]),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
-from mmdet_rankkd.engine.launch import train
+from mmdet_rankkd.cli.train import train
 
 from ..helpers import ROOT
 
@@ -82,12 +82,15 @@ def assert_equal(one, other):
 def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, capsys):
     work = tmp_path / 'work'
     command = [str(config), '--work-dir', str(work), '--cfg-options']
-    train([*command, 'experiment_name=straight'])
+    train.main([*command, 'experiment_name=straight'], standalone_mode=False)
     newest = work / 'iter_6.pth'
     expected = weights(newest)
     newest.write_bytes(newest.read_bytes()[:-1000])
     capsys.readouterr()
-    train([*command, 'experiment_name=resumed', '--resume'])
+    train.main(
+        [*command, 'experiment_name=resumed', '--resume'],
+        standalone_mode=False,
+    )
     said = capsys.readouterr().out
     assert 'iter_6.pth' in said and 'is cut off' in said
     assert f'Resuming from the one before it, {work / "iter_5.pth"}' in said
