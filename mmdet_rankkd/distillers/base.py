@@ -36,14 +36,12 @@ class BaseDistiller(StudentWrapper):
         logits (dict): The recorder of the logits.
         losses (list[dict]): Losses of type :class:`DistillLoss`. Those of
             weight 0 are left out; with none left, so is the teacher.
-        log_tau (bool): Log ``kendall_tau``, the mean over rows of the exact
-            coefficient between student and teacher logits.
+        log_tau (bool): Log ``kendall_tau``, the mean of the rows' exact tau.
         init_cfg (dict, optional): As everywhere in MMEngine.
         data_preprocessor (dict, optional): The student's, where its config
             has none; MMEngine's Runner hands that of the config here.
-        features (dict, optional): Arguments of ``LayerFeatures``, the
-            recorder of features, if a loss compares them. The teacher's
-            config is read when the model is built then, for its shapes.
+        features (dict, optional): Arguments of ``LayerFeatures``. If a loss
+            compares features, the teacher's config is read at once for them.
         **unknown (Any): Nothing; what is here is an error.
 
     Raises:
@@ -79,9 +77,8 @@ class BaseDistiller(StudentWrapper):
             for loss in self.losses.values():
                 loss.attach(probe)
         #: By the name of what they record in ``DistillBatch``.
-        self.recorders: Dict[str, Recorder] = dict(
-            logits=self.logits, **probe.recorders
-        )
+        self.recorders: Dict[str, Recorder] = {'logits': self.logits}
+        self.recorders.update(probe.recorders)
         self.log_tau = log_tau
         self._is_ready = False
 
@@ -102,9 +99,8 @@ class BaseDistiller(StudentWrapper):
         """Build and check the teacher, once; see :meth:`Teacher.build`."""
         if not self._is_ready:
             teacher = self.teacher.build(self.student, self.logits)
-            for name, recorder in self.recorders.items():
-                if name != 'logits':
-                    recorder.check(self.student, teacher)
+            for recorder in list(self.recorders.values())[1:]:
+                recorder.check(self.student, teacher)
             for loss in self.losses.values():
                 loss.teacher_is_ready(teacher)
             self._is_ready = True
@@ -139,8 +135,7 @@ class BaseDistiller(StudentWrapper):
             data_samples (list, optional): Annotations and image facts.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
             teacher_inputs (Tensor, optional): The images as the teacher
-                wants them, where that differs; the data preprocessor of this
-                model makes them.
+                wants them, where that differs, by our data preprocessor.
             strong (dict, optional): ``inputs`` and ``teacher_inputs`` of a
                 second view of the images.
         """
@@ -184,9 +179,7 @@ class BaseDistiller(StudentWrapper):
     def add_losses(
         self, losses: Dict[str, Any], batch: Optional[DistillBatch]
     ) -> Dict[str, Any]:
-        """Add the distillation losses of a batch, and tau.
-
-        Losses that are off are there as :meth:`DistillLoss.idle` has them.
+        """Add the distillation losses of a batch, idle ones too, and tau.
 
         Raises:
             ValueError: If the student has a loss of one of their names.
