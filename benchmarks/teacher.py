@@ -52,10 +52,11 @@ def main():
         first.student(**data, mode='loss')
 
     def replay(model):
-        return model.teacher.replay(data['inputs'], (model.logits, seen))
+        records = dict(logits=(model.logits, seen))
+        return model.teacher.replay(data['inputs'], records)
 
     def logits(model):
-        return replay(model)[0].teacher
+        return replay(model)['logits'].teacher
 
     expected = logits(first)
     for name, model in models.items():
