@@ -121,23 +121,19 @@ def test_the_sdist_gives_the_same_wheel(wheel, sdist, tmp_path):
     assert files_of(again) == files_of(wheel[1])
 
 
+def install(site, *what):
+    """What pip makes of a wheel or a source, without what it depends on."""
+    pip = [sys.executable, '-m', 'pip', 'install']
+    run(*pip, '--no-deps', '--no-build-isolation', '--target', site, *what)
+
+
 @pytest.mark.parametrize('kind', ['wheel', 'sdist'])
 def test_into_an_environment_of_its_own(kind, wheel, sdist, tmp_path):
     """With click, which `rankkd -h` needs, and no other package."""
     folder = tmp_path / 'venv'
     run(sys.executable, '-m', 'venv', '--without-pip', folder)
     (site,) = folder.glob('lib/python*/site-packages')
-    run(
-        sys.executable,
-        '-m',
-        'pip',
-        'install',
-        '--no-deps',
-        '--no-build-isolation',
-        '--target',
-        site,
-        wheel[1] if kind == 'wheel' else sdist,
-    )
+    install(site, wheel[1] if kind == 'wheel' else sdist)
     (site / 'click').symlink_to(Path(click.__file__).parent)
     python = folder / 'bin/python'
     command = (python, site / 'bin/rankkd')
@@ -196,16 +192,7 @@ def test_wheel_content(wheel):
 
 def test_bases_resolve_from_a_wheel(wheel, tmp_path):
     python, site = make_venv(tmp_path / 'venv')
-    run(
-        sys.executable,
-        '-m',
-        'pip',
-        'install',
-        '--no-deps',
-        '--target',
-        site,
-        wheel[1],
-    )
+    install(site, wheel[1])
     out = run(python, '-c', PROBE, cwd=tmp_path)
     assert out.strip().endswith(str(site / 'mmdet_rankkd'))
     for tool in ('train', 'test', 'export_student', 'check_teacher', 'demo'):
@@ -231,18 +218,7 @@ def test_bases_resolve_from_a_wheel(wheel, tmp_path):
 def test_bases_resolve_from_an_editable_install(wheel, tmp_path):
     source, _ = wheel
     python, site = make_venv(tmp_path / 'venv')
-    run(
-        sys.executable,
-        '-m',
-        'pip',
-        'install',
-        '--no-deps',
-        '--no-build-isolation',
-        '--target',
-        site,
-        '-e',
-        source,
-    )
+    install(site, '-e', source)
     out = run(python, '-c', PROBE, cwd=tmp_path)
     assert out.strip().endswith(str(source / 'mmdet_rankkd'))
 

@@ -1,28 +1,9 @@
 # What `make demo` trains.
+_base_ = '../_base_/demo_digits.py'
 title = 'Digits, Faster R-CNN, ResNet-50 to MobileNetV2'
-cells = 'digits'
-decimals = 1
 columns = {
     'AP': dict(pair='faster-rcnn', metric='AP'),
     'AP50': dict(pair='faster-rcnn', metric='AP50'),
     'AP75': dict(pair='faster-rcnn', metric='AP75'),
     'tau': dict(pair='faster-rcnn', metric='tau'),
-}
-rows = {
-    'student alone': dict(method='alone'),
-    'KD': dict(method='kd', against=['student alone']),
-    'ranking': dict(method='rank', against=['student alone']),
-    'KD + ranking': dict(method='kd+rank', against=['student alone', 'KD']),
-    'CTKD': dict(method='ctkd', against=['student alone']),
-    'FitNet': dict(method='fitnet', against=['student alone']),
-    'FGFI': dict(method='fgfi', against=['student alone']),
-    'ReviewKD': dict(method='reviewkd', against=['student alone']),
-    'PKD': dict(method='pkd', against=['student alone']),
-    'PKD + ranking': dict(method='pkd+rank', against=['student alone', 'PKD']),
-    'CWD': dict(method='cwd', against=['student alone']),
-    'CWD + ranking': dict(method='cwd+rank', against=['student alone', 'CWD']),
-    'MGD': dict(method='mgd', against=['student alone']),
-    'MGD + ranking': dict(method='mgd+rank', against=['student alone', 'MGD']),
-    'FGD': dict(method='fgd', against=['student alone']),
-    'FGD + ranking': dict(method='fgd+rank', against=['student alone', 'FGD']),
 }
