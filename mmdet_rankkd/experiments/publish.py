@@ -156,7 +156,7 @@ def to_page(table: Table, results: Results) -> str:
             'leaves out zero, without a correction for their number.',
             to_markdown(differences),
         ]
-    parts += ['## Repeat it', f'```sh\n{command}\n```', environments(results)]
+    parts += ['## Repeat it', f'```sh\n{command}\n```', environments(runs)]
     return '\n\n'.join(part for part in parts if part) + '\n'
 
 
@@ -190,9 +190,8 @@ def spans(numbers: Sequence[int]) -> str:
     )
 
 
-def environments(results: Results) -> str:
+def environments(runs: Sequence[Result]) -> str:
     """One sentence on machines, versions, commits and time."""
-    runs = [r for by_seed in results.values() for r in by_seed.values()]
     versions = sorted(
         {', '.join(f'{k} {v}' for k, v in r.versions.items()) for r in runs}
     )
