@@ -135,6 +135,13 @@ def add_safe_hooks(cfg: Config) -> None:
         saving['type'] = 'mmdet_rankkd.AtomicCheckpointHook'
 
 
+def innermost_config(dataset: ConfigDict) -> ConfigDict:
+    """Config of the data set inside wrappers such as RepeatDataset."""
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
 def explain_data(cfg: Config, error: Exception) -> None:
     """Raise an error that says what is wrong with the training set.
 
@@ -149,8 +156,7 @@ def explain_data(cfg: Config, error: Exception) -> None:
         ValueError: With the faults and their number.
     """
     dataset = cfg.get('train_dataloader', {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = innermost_config(dataset)
     name = str(dataset.get('ann_file', ''))
     classes = (dataset.get('metainfo') or {}).get('classes', ())
     if not name.endswith('.json') or 'the training set has no' in str(error):
@@ -312,9 +318,7 @@ def use_tta(cfg: Config) -> None:
         )
     dataset = cfg.test_dataloader.dataset
     if 'tta_pipeline' not in cfg:
-        innermost = dataset
-        while 'dataset' in innermost:
-            innermost = innermost['dataset']
+        innermost = innermost_config(dataset)
         flips = [dict(type='RandomFlip', prob=p) for p in (1.0, 0.0)]
         pack = dict(
             type='PackDetInputs',

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
+from mmdet_rankkd.checkpoint.write import write_whole
+
 from .result import Result, Results
 from .summary import (
     Grid,
@@ -63,8 +65,7 @@ def publish(table: Table, results: Results, root: Path) -> Tuple[Path, Path]:
     if not known:
         raise ValueError(f'there is no result of {table.name} to publish')
     for path, text in ((file, to_json(known)), (page, to_page(table, known))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_whole(path, text.encode())
     return file, page
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 import mmdet_rankkd
+from mmdet_rankkd.checkpoint.write import write_whole
 
 from .curves import Curve, read_scalars, thin, train_curve, validations
 
@@ -61,9 +61,8 @@ class Result:
 
     def write(self, folder: Path) -> None:
         """Write ``result.json``, whole or not at all."""
-        partial = folder / (FILE + '.partial')
-        partial.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(partial, folder / FILE)
+        text = json.dumps(asdict(self), indent=1)
+        write_whole(folder / FILE, text.encode())
 
 
 #: Results by name of the cell and by seed.

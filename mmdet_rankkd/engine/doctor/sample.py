@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Sequence
 from mmengine.config import Config
 
 from mmdet_rankkd.engine.check_teacher import check_teacher
+from mmdet_rankkd.engine.launch import innermost_config
 
 from .finding import NOTE, OK, PROBLEM, Finding
 
@@ -100,9 +101,7 @@ def take_sample(cfg: Config, images: int, folder: Path) -> int:
     evaluator = copy.deepcopy(cfg[f'{split}_evaluator'])
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    dataset = loader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
+    dataset = innermost_config(loader.dataset)
     each = evaluator if isinstance(evaluator, list) else [evaluator]
     named = [x for x in each if x.get('ann_file')]
     count = images
