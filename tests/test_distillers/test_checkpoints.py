@@ -1,6 +1,5 @@
 """A checkpoint of a distilled student is a checkpoint of a plain student."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import LogitLoss
 from mmdet_rankkd.registry import MODELS
 
-from ..helpers import ROOT, build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch, run_two_processes
 
 
 @pytest.fixture(scope='module')
@@ -223,7 +222,7 @@ def test_what_the_distiller_learns_is_kept_apart(distill_cfg, tmp_path):
 
 
 DDP_SCRIPT = """
-import os, sys, torch
+import sys, torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 import tests.helpers  # one thread, and quick to start
@@ -249,29 +248,11 @@ weight = model.module.student.roi_head.bbox_head.fc_cls.weight.detach()
 others = [torch.zeros_like(weight) for _ in range(2)]
 torch.distributed.all_gather(others, weight)
 assert torch.equal(*others)
-torch.distributed.barrier()
-os._exit(0)  # gloo's threads may abort a process that ends by itself
 """
 
 
 def test_two_processes(project, tmp_path):
-    script = tmp_path / 'ddp.py'
-    script.write_text(DDP_SCRIPT)
-    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc_per_node=2',
-            script,
-            project / 'distill.py',
-            tmp_path / 'work',
-        ],
-        check=True,
-        env=env,
-    )
+    run_two_processes(DDP_SCRIPT, project / 'distill.py', tmp_path / 'work')
     saved = read_checkpoint(str(tmp_path / 'work/epoch_1.pth'))
     assert not any(
         'teacher' in k or 'student' in k for k in saved['state_dict']

@@ -1,8 +1,5 @@
 """PKD, CWD, MGD and FGD on the levels of a detector's neck."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ import torch
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 
-from ..helpers import ROOT, build, make_runner, raw_batch
+from ..helpers import build, make_runner, raw_batch, run_two_processes
 
 LEVELS = (0, 1, 2, 3)
 LOSSES = [
@@ -101,7 +98,7 @@ def test_masks_move_the_numbers_of_the_training_alone(config):
 
 
 DDP_SCRIPT = """
-import os, sys, torch
+import sys, torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 import tests.helpers  # one thread, and quick to start
@@ -118,19 +115,10 @@ weights = torch.cat([
 others = [torch.zeros_like(weights) for _ in range(2)]
 torch.distributed.all_gather(others, weights)
 assert len(weights) and torch.equal(*others)
-torch.distributed.barrier()
-os._exit(0)  # gloo's threads may abort a process that ends by itself
 """
 
 
 def test_two_processes(config, tmp_path):
     """What is learnt stays equal in both."""
     config(24).dump(tmp_path / 'config.py')
-    script = tmp_path / 'ddp.py'
-    script.write_text(DDP_SCRIPT)
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    subprocess.run(
-        [*command, '--nproc_per_node=2', script, tmp_path / 'config.py'],
-        check=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)),
-    )
+    run_two_processes(DDP_SCRIPT, tmp_path / 'config.py')

@@ -4,29 +4,18 @@ The whole list of cases is that of tests/trust/processes.py.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from ..helpers import ROOT
+from ..helpers import ROOT, run_two_processes
 
 CASES = ('roi, positives', 'cascade, chosen rows', 'retinanet', 'fgfi')
 
 
 @pytest.fixture(scope='module')
 def found():
-    command = [sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run']
-    script = ROOT / 'tests/trust/processes.py'
-    done = subprocess.run(
-        [*command, '--standalone', '--nproc_per_node=2', script, *CASES],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = [x for x in done.stdout.splitlines() if x.startswith('{')]
+    out = run_two_processes(ROOT / 'tests/trust/processes.py', *CASES)
+    lines = [x for x in out.splitlines() if x.startswith('{')]
     return [json.loads(x) for x in lines]
 
 

@@ -6,9 +6,6 @@ below share a few graphs.
 
 import itertools
 import math
-import os
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -17,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, standardize
 from mmdet_rankkd.ops import forget_compiled, pairwise
+
+from ..helpers import run_two_processes
 
 BACKENDS = ['eager', 'compiled']
 
@@ -339,7 +338,7 @@ def test_memory_is_measured():
 
 
 DDP_SCRIPT = """
-import os, sys, torch
+import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from mmdet_rankkd.losses import kendall_rank_loss
@@ -354,23 +353,9 @@ part = slice(32 * rank, 32 * rank + 32)
 ddp = DistributedDataParallel(net)
 kendall_rank_loss(ddp(x[part]), teacher[part], backend='compiled').backward()
 torch.testing.assert_close(net.weight.grad, expected, rtol=1e-4, atol=1e-7)
-dist.destroy_process_group()
 """
 
 
-def test_compiled_under_ddp(tmp_path):
+def test_compiled_under_ddp():
     """Two processes average to the gradient of the whole batch."""
-    script = tmp_path / 'script.py'
-    script.write_text(DDP_SCRIPT)
-    subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc-per-node=2',
-            str(script),
-        ],
-        check=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-    )
+    run_two_processes(DDP_SCRIPT)
