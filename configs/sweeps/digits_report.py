@@ -46,4 +46,9 @@ rows = {
         set=dict(KendallRankLoss=_rank),
         against=['DKD', 'KD'],
     ),
+    'DKD, T = 3, + ranking': dict(
+        method='dkd+rank',
+        set=dict(DKDLoss=dict(temperature=3), KendallRankLoss=_rank),
+        against=['DKD, T = 3', 'KD'],
+    ),
 }

@@ -2,10 +2,10 @@
 title = 'Search on the digits, Faster R-CNN, ResNet-50 to MobileNetV2'
 cells = 'digits'
 note = (
-    'Settings of KD and DKD, to choose from. **Begun, not finished**: two '
-    'seeds of five, and seven rows have not run, so that KD and DKD were not '
-    'searched with equal effort, and ranking, LSKD, NKD and CTKD not at all. '
-    '`dkd, temperature=3` came in after the report on other seeds had begun.'
+    'Eight settings of each method, to choose from: equal effort, where all '
+    'eight have run. **Begun, not finished**: two seeds of five, and a row '
+    'that is missing here has not run. `dkd, temperature=3` came in after the '
+    'report on other seeds had begun.'
 )
 decimals = 1
 seeds = (0, 1)
@@ -17,15 +17,32 @@ columns = dict(
 )
 
 
-def _tried(method, loss, *settings):
+def _tried(method, loss, *settings, title=None, beside=None):
     return {
-        ', '.join([method, *(f'{k}={v}' for k, v in s.items())]): dict(
-            method=method, set={loss: s}
-        )
+        ', '.join(
+            [title or method, *(f'{k}={v}' for k, v in s.items())]
+        ): dict(method=method, set={**(beside or {}), loss: s})
         for s in settings
     }
 
 
+_kd = dict(KLDivLoss=dict(rows='foreground', temperature=3))
+_dkd = dict(DKDLoss=dict(temperature=3))
+# Of ranking beside another method.
+_rank = (
+    dict(rows='foreground', background=False),
+    dict(),
+    dict(rows='foreground'),
+    dict(rows='foreground', background=False, loss_weight=3),
+    dict(rows='foreground', background=False, loss_weight=0.3),
+    dict(rows='foreground', background=False, k=4),
+    dict(rows='confidence', background=False),
+    dict(
+        rows='foreground',
+        background=False,
+        schedule=dict(by_epoch=False, end=330),
+    ),
+)
 rows = {
     'alone': dict(method='alone'),
     **_tried(
@@ -51,5 +68,67 @@ rows = {
         dict(beta=2),
         dict(loss_weight=3),
         dict(rows='foreground', loss_weight=0.3),
+    ),
+    **_tried(
+        'kd+rank',
+        'KendallRankLoss',
+        *_rank,
+        title='kd (foreground rows, T = 3) + rank',
+        beside=_kd,
+    ),
+    **_tried(
+        'dkd+rank',
+        'KendallRankLoss',
+        *_rank,
+        title='dkd (T = 3) + rank',
+        beside=_dkd,
+    ),
+    **_tried(
+        'rank',
+        'KendallRankLoss',
+        dict(),
+        dict(rows='foreground'),
+        dict(rows='foreground', background=False),
+        dict(rows='foreground', background=False, loss_weight=3),
+        dict(rows='foreground', background=False, k=4),
+        dict(rows='confidence'),
+        dict(k=4),
+        dict(loss_weight=3),
+    ),
+    **_tried(
+        'lskd',
+        'KLDivLoss',
+        dict(),
+        dict(temperature=4),
+        dict(rows='foreground'),
+        dict(rows='foreground', loss_weight=3),
+        dict(rows='foreground', temperature=1),
+        dict(rows='confidence'),
+        dict(loss_weight=3),
+        dict(loss_weight=9),
+    ),
+    **_tried(
+        'nkd',
+        'NKDLoss',
+        dict(),
+        dict(temperature=3),
+        dict(gamma=3.5, temperature=3),
+        dict(rows='foreground'),
+        dict(rows='foreground', temperature=3),
+        dict(rows='confidence'),
+        dict(loss_weight=3),
+        dict(loss_weight=0.3),
+    ),
+    **_tried(
+        'ctkd',
+        'CTKDLoss',
+        dict(),
+        dict(rows='foreground'),
+        dict(rows='foreground', loss_weight=3),
+        dict(rows='foreground', loss_weight=0.3),
+        dict(rows='confidence'),
+        dict(loss_weight=3),
+        dict(loss_weight=0.3),
+        dict(length=9),
     ),
 }
