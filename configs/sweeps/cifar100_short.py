@@ -2,11 +2,11 @@
 title = 'CIFAR-100 in five epochs, ResNet-56 to ResNet-20, top-1 (%)'
 cells = 'cifar100'
 note = (
-    'A **shortened schedule** of the shape of the recipe: five epochs in place '
-    'of 240, the steps of the learning rate and the warm-up of DKD at the same '
-    'fractions of them, all other settings as in the recipe. It says what the '
-    'methods do early, not what they reach. The teacher is a ResNet-56 '
-    'published by chenyaofo/pytorch-cifar-models (top-1 72.63).'
+    'A **shortened schedule** of the shape of the recipe: five epochs in '
+    'place of 240, the steps of the learning rate and the warm-up of DKD at '
+    'the same fractions of them, all other settings as in the recipe. It '
+    'says what the methods do early, not what they reach. The teacher is a '
+    'ResNet-56 published by chenyaofo/pytorch-cifar-models (top-1 72.63).'
 )
 seeds = (0, 1, 2)
 _short = {
