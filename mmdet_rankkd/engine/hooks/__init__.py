@@ -1,4 +1,5 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .balance_hook import BalanceHook
 from .best_hook import BestHook
 from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
@@ -7,6 +8,7 @@ from .tau_hook import TauHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BalanceHook',
     'BestHook',
     'DataCheckHook',
     'ExactResumeHook',
