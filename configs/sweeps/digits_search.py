@@ -65,9 +65,10 @@ rows = {
         dict(rows='foreground'),
         dict(rows='foreground', temperature=3),
         dict(rows='confidence'),
-        dict(beta=2),
+        # Published for COCO.
+        dict(beta=0.25),
+        dict(beta=0.25, temperature=3),
         dict(loss_weight=3),
-        dict(rows='foreground', loss_weight=0.3),
     ),
     **_tried(
         'kd+rank',
