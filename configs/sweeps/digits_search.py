@@ -17,11 +17,13 @@ columns = dict(
 )
 
 
-def _tried(method, loss, *settings, title=None, beside=None):
+def _tried(method, loss, *settings, title=None, beside=None, against=()):
     return {
         ', '.join(
             [title or method, *(f'{k}={v}' for k, v in s.items())]
-        ): dict(method=method, set={**(beside or {}), loss: s})
+        ): dict(
+            method=method, set={**(beside or {}), loss: s}, against=against
+        )
         for s in settings
     }
 
@@ -76,6 +78,7 @@ rows = {
         *_rank,
         title='kd (foreground rows, T = 3) + rank',
         beside=_kd,
+        against=['kd, rows=foreground, temperature=3'],
     ),
     **_tried(
         'dkd+rank',
@@ -83,6 +86,7 @@ rows = {
         *_rank,
         title='dkd (T = 3) + rank',
         beside=_dkd,
+        against=['dkd, temperature=3'],
     ),
     **_tried(
         'rank',
