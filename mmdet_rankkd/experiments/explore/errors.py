@@ -7,7 +7,7 @@ than 0.1 is on the background.
 """
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from pycocotools import mask
@@ -76,6 +76,10 @@ class Judged:
     targets: List[int]
 
 
+#: What is in an image, what was found in it, and what that is.
+Seen = Tuple[Objects, Detections, Judged]
+
+
 def judge(objects: Objects, found: Detections) -> Judged:
     """Judge detections of an image.
 
@@ -119,7 +123,7 @@ def judge(objects: Objects, found: Detections) -> Judged:
     return Judged(kinds, targets)
 
 
-def _error(own: np.ndarray, others: np.ndarray) -> tuple[str, int]:
+def _error(own: np.ndarray, others: np.ndarray) -> Tuple[str, int]:
     """Kind of a detection that is not right, and the object it means.
 
     Args:
@@ -166,12 +170,12 @@ def reached(
 
 
 def count_above(
-    images: Sequence[tuple[Objects, Detections]], steps: int = 100
+    images: Iterable[Seen], steps: int = 100
 ) -> Dict[str, List[int]]:
     """Count each kind among the detections above each of many scores.
 
     Args:
-        images (Sequence): Objects and detections of each.
+        images (Iterable): Objects, detections and what these are, of each.
         steps (int): Scores asked for are 0, 1 / steps, 2 / steps, ... 1.
 
     Returns:
@@ -181,8 +185,7 @@ def count_above(
     """
     scores: Dict[str, List[float]] = {kind: [] for kind in KINDS}
     covered: List[float] = []
-    for objects, found in images:
-        judged = judge(objects, found)
+    for objects, found, judged in images:
         for kind, score in zip(judged.kinds, found.scores):
             if kind != 'ignored':
                 scores[kind].append(score)

@@ -46,10 +46,6 @@ class TestSet:
     classes: List[str]
     truth: Content
 
-    def same_as(self, other: 'TestSet') -> bool:
-        """Whether images, classes and annotations are those of another."""
-        return self.truth == other.truth
-
 
 def open_test_set(config: Config, limit: int = 0) -> TestSet:
     """Build the test set of a config.

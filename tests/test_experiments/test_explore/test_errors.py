@@ -103,7 +103,8 @@ def test_counts_are_those_of_judging_what_is_left():
         for i, box in enumerate(2 * places)
         for label in (0, 1)
     ]
-    counts = count_above([(OBJECTS, Detections(*zip(*found)))])
+    every = Detections(*zip(*found))
+    counts = count_above([(OBJECTS, every, judge(OBJECTS, every))])
     seen = set()
     for step in range(101):
         left = [x for x in found if x[2] >= step / 100]
@@ -125,5 +126,6 @@ def test_counts_are_those_of_judging_what_is_left():
 
 def test_ignored_regions_are_not_missed():
     objects = Objects([CAT, DOG], [0, 1], [False, True])
-    counts = count_above([(objects, Detections([], [], []))])
+    nothing = Detections([], [], [])
+    counts = count_above([(objects, nothing, judge(objects, nothing))])
     assert counts['missed'] == [1] * 101
