@@ -1,12 +1,12 @@
 """One HTML file on what the detectors of work dirs find."""
 
 import base64
-import json
 import math
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any, Dict, List, Optional, Sequence
 from urllib.parse import quote
 
@@ -31,10 +31,8 @@ from .errors import (
 from .precision import Content, Precision, average_precision
 from .predict import TestSet, by_image, open_test_set, predictions_of
 from .runs import Run, find_runs
+from .template import write
 
-TEMPLATE = Path(__file__).with_name('page.html')
-#: Where the data and the pictures are put into the template.
-PLACE = '<!-- data -->'
 METRICS = ('AP', 'AP50', 'AP75')
 
 
@@ -144,11 +142,11 @@ def write_page(
         for name, tested in methods.items()
     }
     pictured = most_different(list(seen.values()), settings)
-    files = [x['file_name'] for x in test_set.truth['images']]
+    images = test_set.truth['images']
     pictures = [
         dict(
-            file=Path(files[index]).name,
-            size=[test_set.truth['images'][index][k] for k in SIZE],
+            file=Path(images[index]['file_name']).name,
+            size=[images[index]['width'], images[index]['height']],
             **boxes_of([x[index] for x in seen.values()], settings),
         )
         for index in pictured
@@ -199,29 +197,11 @@ def write_page(
         curves=curves_of(methods),
         pictures=pictures,
     )
-    before, after = TEMPLATE.read_text().split(PLACE)
+    encoded = (
+        encode_picture(images[i]['file_name'], settings.side) for i in pictured
+    )
     with new_file(out, force) as file:
-        file.write(before.encode())
-        file.write(as_script('data', data).encode())
-        for number, index in enumerate(pictured):
-            text = encode_picture(files[index], settings.side)
-            # Text that no one reads until the picture is looked at.
-            file.write(
-                f'<script type="text/plain" id="picture{number}">{text}'
-                '</script>\n'.encode()
-            )
-        file.write(after.encode())
-
-
-SIZE = ('width', 'height')
-
-
-def as_script(name: str, data: object) -> str:
-    """Data as JSON in an element that is not executed, whatever is in it."""
-    text = json.dumps(data, allow_nan=False, separators=(',', ':'))
-    for letter in '<>&':
-        text = text.replace(letter, f'\\u{ord(letter):04x}')
-    return f'<script type="application/json" id="{name}">{text}</script>\n'
+        write(file, data, encoded)
 
 
 def look(test_set: TestSet, found: List[Content]) -> List[Seen]:
@@ -382,7 +362,8 @@ def compare(values: Dict[str, Dict[int, float]]) -> Dict[str, Any]:
     Returns:
         dict: ``values`` and ``gains``, each a list of ``[mean, low, high]``
         (95 % interval over the seeds; None of one), or None where there is
-        none.
+        none. Gains are paired by seed, or the difference of the means where
+        no seed is shared.
     """
     first = next(iter(values.values()))
     return dict(
@@ -398,9 +379,11 @@ def difference(
     values: Dict[int, float], others: Dict[int, float]
 ) -> Optional[List[Optional[float]]]:
     """Mean difference over seeds and its interval, for the page."""
+    if not values or not others:
+        return None
     found = paired_difference(values, others)
     if found is None:
-        return None
+        return [mean(values.values()) - mean(others.values()), None, None]
     low, high = found.interval or (None, None)
     return [found.mean, low, high]
 
