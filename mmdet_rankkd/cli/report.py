@@ -45,7 +45,7 @@ from .verb import FILE, force, telling, verb
 def report(
     work_dirs: Sequence[str], out: str, force: bool, **settings: Any
 ) -> None:
-    """Write one HTML file that shows what detectors find, and how they differ.
+    """Write an HTML file on what detectors find and how they differ.
 
     Each of WORK_DIRS is that of a training by MMDetection; its config names
     the test set, the same for all. Those with the same config are seeds of
