@@ -73,6 +73,6 @@ docs-serve: $(VENV_DOCS)/set-up-done  ## show the site at http://127.0.0.1:8000
 	@$(MKDOCS) serve
 
 # Without the settings and fixtures of tests/, which need the whole stack.
-test-docs: $(VENV_DOCS)/set-up-done  ## the built site in a browser, where one is
+test-docs: $(VENV_DOCS)/set-up-done  ## the site and a report in a browser, where one is
 	@$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider -rs \
-		--override-ini addopts= docs/extensions/test_site.py
+		--override-ini addopts= docs/extensions

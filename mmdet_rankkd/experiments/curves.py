@@ -81,3 +81,17 @@ def thin(curve: Curve, count: int = 200) -> Curve:
     """At most about so many points of a curve, with its last."""
     stride = max(1, len(curve) // count)
     return curve[::-1][::stride][::-1]
+
+
+def all_curves(entries: Sequence[Entry]) -> Dict[str, Curve]:
+    """Thinned curves of ``'train/<loss>'`` and ``'val/<metric>'``."""
+    names = list(dict.fromkeys(name for e in entries for name in e))
+    curves = {
+        f'train/{name}': thin(train_curve(entries, name))
+        for name in names
+        if name.startswith('loss') or name == 'kendall_tau'
+    }
+    found = validations(entries)
+    for name in dict.fromkeys(name for _, m in found for name in m):
+        curves[f'val/{name}'] = thin(val_curve(entries, name))
+    return {name: curve for name, curve in curves.items() if curve}

@@ -15,7 +15,7 @@ from mmengine.config import Config
 import mmdet_rankkd
 from mmdet_rankkd.checkpoint.write import write_whole
 
-from .curves import Curve, read_scalars, thin, train_curve, validations
+from .curves import Curve, all_curves, read_scalars, validations
 
 FILE = 'result.json'
 VERSIONED = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet_rankkd')
@@ -113,16 +113,7 @@ def training_metrics(
     last = found[-1][1]
     rated = [metrics for _, metrics in found if key in metrics]
     best = max(rated, key=lambda m: m[key]) if rated else last
-    names = list(dict.fromkeys(name for e in entries for name in e))
-    curves = {
-        f'train/{name}': thin(train_curve(entries, name))
-        for name in names
-        if name.startswith('loss') or name == 'kendall_tau'
-    }
-    for name in dict.fromkeys(name for _, m in found for name in m):
-        points = [(s, m[name]) for s, m in found if name in m]
-        curves[f'val/{name}'] = thin(points)
-    return last, best, {name: c for name, c in curves.items() if c}
+    return last, best, all_curves(entries)
 
 
 def config_hash(cfg: Config) -> str:

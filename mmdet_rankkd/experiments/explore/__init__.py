@@ -1,0 +1,1 @@
+"""A page that shows what detectors find, and where they differ."""
