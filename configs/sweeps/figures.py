@@ -11,13 +11,12 @@ note = (
 )
 decimals = 1
 seeds = [0, 1, 2, 3, 4]
-columns = {
-    'top-1': dict(
-        pair='resnet14x2_resnet8', options={'train_cfg.val_interval': 1}
-    )
-}
+columns = {'top-1': dict(pair='resnet14x2_resnet8')}
 # Checkpoints of all epochs, of which Figure 5 is drawn.
-_all = {'default_hooks.checkpoint.max_keep_ckpts': -1}
+_all = {
+    'train_cfg.val_interval': 1,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
+}
 _tail = {'train_dataloader.dataset.imbalance': 10}
 _alpha = (0.1, 0.9, 4.0)
 _beta = (0.1, 0.5, 1.0)
