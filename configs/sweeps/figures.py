@@ -1,10 +1,10 @@
 # What `rankkd figures` draws: the paper's figures, its Tables 6, 7 and 12, and
-# what its reviewers asked for.
+# initial weights, a long tail and cost, which it does not show.
 title = 'Figures, on digits in colours, ResNet-14x2 to ResNet-8'
 cells = 'digits_cls'
 note = (
-    'Behind the [figures](../figures.md). alpha is the weight of KL, beta that '
-    'of the cross-entropy, gamma that of the ranking loss (Eq. 8 of the '
+    'Behind the [figures](../figures.md). alpha is the weight of KL, beta '
+    'that of the cross-entropy, gamma that of the ranking loss (Eq. 8 of the '
     'paper); KD has alpha = 0.9, beta = 0.1, T = 4, and ranking is added to '
     'it with gamma = 0.9, k = 1, on all channels, where the row does not say '
     'otherwise.'
