@@ -94,7 +94,8 @@ def agreement(
         temperature (float): T of KL.
 
     Raises:
-        ValueError: If there are fewer than three students, or shapes differ.
+        ValueError: If there are fewer than three students, if all are equally
+            accurate, or shapes differ.
     """
     if len(students) < 3:
         raise ValueError(
@@ -106,6 +107,11 @@ def agreement(
             for x in students
         ]
     )
+    if len(set(right)) == 1:
+        raise ValueError(
+            f'all {len(right)} students have a top-1 of {right[0]:.1f} %: '
+            'nothing goes with it'
+        )
     kl = np.array(
         [kl_div_loss(x, teacher, temperature=temperature) for x in students]
     )

@@ -42,7 +42,7 @@ class Alignment:
         for axis, (name, table) in zip(axes, self.tables.items()):
             drawn = axis.imshow(
                 100 * np.array(table),
-                cmap='cividis_r',
+                cmap='Blues',
                 vmin=0,
                 vmax=50,
                 origin='lower',

@@ -62,7 +62,6 @@ class Curves:
                 )
             axis.set_xlabel('epoch')
             axis.set_ylabel(title)
-        axes[2].set_yscale('log')
         axes[0].legend()
         return figure
 
@@ -144,7 +143,9 @@ def loss_curves(
                 [
                     (
                         100 * (x.argmax(1) == labels).double().mean().item(),
-                        kendall_rank_loss(x, teacher, k=k).item(),
+                        kendall_rank_loss(
+                            x, teacher, k=k, backend='eager'
+                        ).item(),
                         kl_div_loss(
                             x, teacher, temperature=temperature
                         ).item(),

@@ -126,7 +126,7 @@ class Landscapes:
         axes[0].set_ylabel('second direction')
         bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
         ticks = levels[::5].tolist()
-        bar.set_ticks(ticks, labels=[f'{x:.2g}' for x in ticks])
+        bar.set_ticks(ticks, labels=[f'{x:.3g}' for x in ticks])
         bar.set_label('loss')
         return figure
 

@@ -8,17 +8,19 @@ from typing import Callable, Dict, List, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from torch import Tensor
 
 from mmdet_rankkd.checkpoint.write import write_whole
+from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.losses import kl_div_loss
 from mmdet_rankkd.ops import standardize
 
 from ..alignment import logits_of, validation_images
-from ..cells import pair_names, read_config
-from ..models import load_job, load_model
+from ..cells import merge_options, pair_names, read_config
+from ..models import load_model
 from ..publish import environments
 from ..result import Result, read_results
 from ..sweep import jobs_of
@@ -141,21 +143,20 @@ class Trained:
         return logits_of(load_model(config, wanted['checkpoint']), self.images)
 
     @cached_property
-    def student(self) -> Path:
-        """Config of a student, of which the validation images are."""
+    def first(self) -> Config:
+        """Config of a training; all have its validation images."""
         row = next(iter(self.rows))
-        return Path(self.job(row, next(iter(self.rows[row]))).config)
+        return self.config(row, next(iter(self.rows[row])))
 
     @cached_property
     def images(self) -> Tensor:
         """The validation images."""
-        return validation_images(read_config(str(self.student)))
+        return validation_images(self.first)
 
     @cached_property
     def labels(self) -> Tensor:
         """Their classes."""
-        config = read_config(str(self.student))
-        data = DATASETS.build(config.val_dataloader.dataset)
+        data = DATASETS.build(self.first.val_dataloader.dataset)
         return torch.cat(
             [data[i]['data_samples'].gt_label for i in range(len(data))]
         )
@@ -163,8 +164,7 @@ class Trained:
     @cached_property
     def classes(self) -> List[str]:
         """Names of the classes."""
-        config = read_config(str(self.student))
-        data = DATASETS.build(config.val_dataloader.dataset)
+        data = DATASETS.build(self.first.val_dataloader.dataset)
         return list(data.metainfo['classes'])
 
     def job(self, row: str, seed: int) -> Job:
@@ -173,10 +173,23 @@ class Trained:
         options = self.rows[row][seed].options
         return jobs_of(self.table, cells, [seed], self.folder, options)[0]
 
+    def config(self, row: str, seed: int) -> Config:
+        """Its config, with the options of the command."""
+        config = read_config(self.job(row, seed).config)
+        options = parse_options(self.rows[row][seed].options)
+        merge_options(config, options)
+        return config
+
+    def model(self, row: str, seed: int) -> BaseModel:
+        """A student after its training."""
+        newest = self.job(row, seed).folder / 'last_checkpoint'
+        checkpoint = newest.read_text().strip()
+        return load_model(self.config(row, seed), checkpoint)
+
     def logits(self, row: str, seed: int) -> Tensor:
         """Logits of a student after its training."""
         if (row, seed) not in self._logits:
-            model = load_job(self.job(row, seed))
+            model = self.model(row, seed)
             self._logits[row, seed] = logits_of(model, self.images)
         return self._logits[row, seed]
 
@@ -199,7 +212,7 @@ class Trained:
 
     def setting(self, row: str, loss: str, name: str, default: float) -> float:
         """A number that the losses of a row have in their configs."""
-        config = read_config(self.job(row, self.seeds([row])[0]).config)
+        config = self.config(row, self.seeds([row])[0])
         for entry in config.model.losses:
             if entry.type.split('.')[-1] == loss:
                 return float(entry.get(name, default))
@@ -221,7 +234,7 @@ class Trained:
         return self.setting(BOTH, 'KendallRankLoss', 'k', 1.0)
 
 
-class Lacking(LookupError):
+class Lacking(ValueError):
     """What a figure needs has not been trained."""
 
 
@@ -291,14 +304,13 @@ def figure_5(of: Trained, points: int = 10) -> Shown:
     found: Dict[str, List[List[Tensor]]] = {row: [] for row in rows}
     for row in rows:
         for seed in seeds:
-            job = of.job(row, seed)
-            config = read_config(job.config)
+            folder, config = of.job(row, seed).folder, of.config(row, seed)
             total = config.train_cfg.max_epochs
             stride = max(1, total // points)
             epochs = list(range(stride, total + 1, stride))
-            files = [job.folder / f'epoch_{e}.pth' for e in epochs]
+            files = [folder / f'epoch_{e}.pth' for e in epochs]
             if not all(file.is_file() for file in files):
-                raise Lacking(f'{job.folder} has not the checkpoints {epochs}')
+                raise Lacking(f'{folder} has not the checkpoints {epochs}')
             models = [load_model(config, str(file)) for file in files]
             found[row].append([logits_of(m, of.images) for m in models])
     return loss_curves(
@@ -311,7 +323,7 @@ def figure_6(of: Trained, images: int = 200, points: int = 15) -> Shown:
     seeds = of.seeds([KD, BOTH])[:3]
     t = of.temperature
     alpha = of.setting(KD, 'KLDivLoss', 'loss_weight', 1.0)
-    config = read_config(of.job(KD, seeds[0]).config)
+    config = of.config(KD, seeds[0])
     beta = float(config.model.student.head.loss.loss_weight)
     target, labels = of.teacher[:images], of.labels[:images]
 
@@ -321,8 +333,7 @@ def figure_6(of: Trained, images: int = 200, points: int = 15) -> Shown:
         return alpha * kl + beta * F.cross_entropy(logits, labels)
 
     models = {
-        row: [load_job(of.job(row, seed)) for seed in seeds]
-        for row in (KD, BOTH)
+        row: [of.model(row, seed) for seed in seeds] for row in (KD, BOTH)
     }
     text = (
         f"KD's loss ({alpha:g} times KL with T = {t:g}, and {beta:g} times "
@@ -559,7 +570,7 @@ def make_parts(of: Trained) -> Tuple[List[Part], Dict[str, str]]:
     for name, title, text, find in FIGURES:
         try:
             parts.append(Part(name, title, text, find(of)))
-        except Lacking as error:
+        except ValueError as error:
             left_out[title] = str(error)
     return parts, left_out
 
@@ -588,7 +599,7 @@ def write_figures(sweep: str, folder: Path, out: Path) -> Path:
     for part in parts:
         part.found.draw().savefig(
             pictures / f'{part.name}.png',
-            dpi=100,
+            dpi=80,
             facecolor='white',
             pil_kwargs=dict(optimize=True),
         )

@@ -45,7 +45,9 @@ class Probabilities:
             )
         axis.axvline(self.low, color='0.4', lw=1)
         axis.set_xscale('log')
-        axis.set_xlabel('probability of a channel')
+        axis.set_xlabel(
+            f'probability of a channel (at {10 ** self.edges[0]:.0e}: or less)'
+        )
         axis.set_ylabel('channels (%)')
         axis.legend()
         return figure

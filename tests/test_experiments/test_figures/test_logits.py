@@ -191,10 +191,12 @@ def test_agreement_says_what_follows(interval, word):
     assert word in found.caption()
 
 
-def test_agreement_of_two_students_is_refused():
+def test_agreement_of_few_or_equal_students_is_refused():
     logits = torch.randn(3, 5)
     with pytest.raises(ValueError, match='three students or more, got 2'):
         F.agreement([logits, logits], logits, logits.argmax(1))
+    with pytest.raises(ValueError, match='all 3 students have a top-1 of 100'):
+        F.agreement([logits] * 3, logits, logits.argmax(1))
 
 
 def test_alignment():

@@ -87,7 +87,7 @@ def test_dots():
     found = F.Dots(**ROWS, pairs=[['a', 'KD'], ['c', 'KD']])
     caption = found.caption()
     assert '3 seeds' in caption and 'KD 71.0, a 74.0' in caption
-    assert 'a against KD: +3.0 [+2.7, +3.3] helps; c against KD' in caption
+    assert 'a against KD: +3.0 [+2.8, +3.2] helps; c against KD' in caption
     axis = found.draw().axes[0]
     assert list(axis.lines[2].get_xdata()) == ROWS['values']['a']
     assert list(axis.lines[3].get_xdata()) == [pytest.approx(74.0)]
