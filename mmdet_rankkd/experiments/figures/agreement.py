@@ -74,7 +74,8 @@ class Agreement:
             'images. Their accuracy correlates (Kendall, over students) with '
             f'-KL (T = {self.temperature:g}) by {self.of_kl:.2f} and with tau '
             f'by {self.of_tau:.2f}; the 95 % interval of the difference is '
-            f'[{low:+.2f}, {high:+.2f}]: {word}.'
+            f'[{low:+.2f}, {high:+.2f}], by a bootstrap over students as if '
+            f'they were independent: {word}.'
         )
 
 

@@ -19,7 +19,7 @@ class Gradients:
     Attributes:
         temperature (float): T of KL.
         k (float): Steepness of the ranking loss.
-        images (int): Those that were averaged over.
+        rows (int): Rows of logits that were averaged over.
         kl (list): Mean size of the gradient of KL on the student's logits,
             of shape (C,), the teacher's highest class first, as a share: the
             sizes sum to 1.
@@ -28,7 +28,7 @@ class Gradients:
 
     temperature: float
     k: float
-    images: int
+    rows: int
     kl: List[float]
     ranking: List[float]
 
@@ -66,8 +66,8 @@ class Gradients:
             f'{ranking:.1f} % of that of the ranking loss (k = {self.k:g}); '
             f'the highest class {100 * self.kl[0]:.1f} % and '
             f'{100 * self.ranking[0]:.1f} %. Mean absolute values over '
-            f'{self.images} images, as shares; the horizontal line is an '
-            'equal share.'
+            f'{self.rows} rows of logits, as shares; the horizontal line is '
+            'an equal share.'
         )
 
 

@@ -151,7 +151,7 @@ class Landscapes:
             f'{self.loss}, on {self.images} held-out images, on a plane of '
             f'{points} x {points} points through the trained student (the '
             'cross), along two random directions of filter-wise equal length, '
-            'the same for all. Shown is the first seed; over '
+            'the same for both of a seed. Shown is the first seed; over '
             f'{count(len(self.seeds), "seed")}: ' + '; '.join(said) + '.'
         )
         for name in others:

@@ -474,8 +474,8 @@ FIGURES: List[Tuple[str, str, str, Callable[[Trained], Shown]]] = [
     (
         'gradients_trained',
         'Figure 3, of trained students',
-        'The same at the logits of students that KD has trained, which the '
-        'paper does not show.',
+        'The same at the logits of the students that KD has trained, a row an '
+        'image and a seed, which the paper does not show.',
         figure_3_trained,
     ),
     (
@@ -517,11 +517,16 @@ FIGURES: List[Tuple[str, str, str, Callable[[Trained], Shown]]] = [
         'init',
         'Initial weights',
         'Not in the paper. The seeds differ in initial weights, in the '
-        'order of the images and in their crops. With "head of 3" the last '
-        'layer of the student starts with a standard deviation of 3, so that '
-        'its first logits are far too large.',
+        'order of the images and in their crops.',
+        dots((KD, ALONE), (BOTH, KD), (RANKING, KD)),
+    ),
+    (
+        'init_head',
+        'Initial weights of the last layer',
+        'Not in the paper. With "head of 3" the last layer of the student '
+        'starts with a standard deviation of 3, so that its first logits are '
+        'far too large; with "head of 0.001" they are near zero.',
         dots(
-            (BOTH, KD),
             (BOTH + SMALL, KD + SMALL),
             (BOTH + LARGE, KD + LARGE),
             ('KD + ranking without normalisation' + LARGE, KD + LARGE),

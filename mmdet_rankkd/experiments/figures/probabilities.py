@@ -45,6 +45,8 @@ class Probabilities:
             )
         axis.axvline(self.low, color='0.4', lw=1)
         axis.set_xscale('log')
+        filled = np.any([np.array(x) > 1e-3 for x in self.shares.values()], 0)
+        axis.set_xlim(left=10 ** self.edges[int(filled.argmax())] / 2)
         axis.set_xlabel(
             f'probability of a channel (at {10 ** self.edges[0]:.0e}: or less)'
         )

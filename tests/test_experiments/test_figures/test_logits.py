@@ -67,7 +67,7 @@ def test_gradients():
     assert "lower half of the teacher's 9 classes" in caption
     assert f'{100 * want_kl[5:].sum():.1f} % of the gradient' in caption
     assert '(T = 3)' in caption and '(k = 2)' in caption
-    assert '4 images' in caption
+    assert '4 rows of logits' in caption
     drawn = lines_of(found.draw().axes[0])
     np.testing.assert_array_equal(drawn[:2], [found.kl, found.ranking])
 
