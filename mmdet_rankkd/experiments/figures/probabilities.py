@@ -47,9 +47,10 @@ class Probabilities:
         axis.set_xscale('log')
         filled = np.any([np.array(x) > 1e-3 for x in self.shares.values()], 0)
         axis.set_xlim(left=10 ** self.edges[int(filled.argmax())] / 2)
-        axis.set_xlabel(
-            f'probability of a channel (at {10 ** self.edges[0]:.0e}: or less)'
-        )
+        label = 'probability of a channel'
+        if filled[0]:
+            label += f' (at {10 ** self.edges[0]:.0e}: or less)'
+        axis.set_xlabel(label)
         axis.set_ylabel('channels (%)')
         axis.legend()
         return figure

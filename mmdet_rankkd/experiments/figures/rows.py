@@ -230,7 +230,7 @@ class Dots(Gathered):
             )
             axis.plot([float(np.mean(values))], [at], 'D', color=COLORS[1])
         axis.set_yticks(range(len(self.values)), list(self.values))
-        axis.invert_yaxis()
+        axis.set_ylim(len(self.values) - 0.5, -0.5)
         axis.set_xlabel(self.metric)
         return figure
 
