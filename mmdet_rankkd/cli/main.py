@@ -16,6 +16,7 @@ from .demo import demo, demo_cls
 from .distill import distill
 from .doctor import doctor
 from .export import export
+from .figures import figures
 from .make_config import make_config
 from .report import report
 from .sweep import sweep
@@ -33,7 +34,7 @@ SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
         export,
         convert,
     ),
-    'Experiments': (demo, demo_cls, sweep, make_config),
+    'Experiments': (demo, demo_cls, sweep, figures, make_config),
 }
 
 

@@ -24,10 +24,16 @@ class DigitsClassification(BaseDataset):
     Args:
         split (str): ``'train'`` or ``'val'``.
         count (int, optional): Images; 6,000 and 1,600 by default.
+        imbalance (float): How many times as frequent the most frequent class
+            is as the rarest, 1 or more. Above 1 the images of the classes
+            fall geometrically (Cui et al., *Class-Balanced Loss Based on
+            Effective Number of Samples*, CVPR 2019), in an order that has
+            nothing to do with digit or colour; see :func:`long_tail`.
         **kwargs (Any): Those of ``mmengine.dataset.BaseDataset``.
 
     Raises:
-        ValueError: If the split is none of these.
+        ValueError: If the split is none of these, or the imbalance is below
+            1 or so large that a class would have no image.
     """
 
     METAINFO = dict(classes=CLASSES)
@@ -36,12 +42,16 @@ class DigitsClassification(BaseDataset):
         self,
         split: str = 'train',
         count: Optional[int] = None,
+        imbalance: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if split not in COUNTS:
             raise ValueError(f"split must be 'train' or 'val', got {split!r}")
         self.split = split
         self.count = count or COUNTS[split]
+        self.quotas = (
+            None if imbalance == 1 else long_tail(self.count, imbalance)
+        )
         super().__init__(**kwargs)
 
     def load_data_list(self) -> List[dict]:
@@ -54,17 +64,48 @@ class DigitsClassification(BaseDataset):
         digits, labels = source.images[mask], source.target[mask]
         # Not the detection set's seeds.
         rng = np.random.RandomState(100 + list(COUNTS).index(self.split))
+        room = None if self.quotas is None else self.quotas.copy()
         found: List[dict] = []
         while len(found) < self.count:
             image, objects = draw_image(rng, digits, labels, IMAGE_SIZE)
-            found += [
-                dict(
-                    img=cut(image, item['bbox']),
-                    gt_label=item['category_id'] - 1,
-                )
-                for item in objects
-            ]
+            for item in objects:
+                label = item['category_id'] - 1
+                if room is not None:
+                    if room[label] == 0:
+                        continue
+                    room[label] -= 1
+                crop = cut(image, item['bbox'])
+                found.append(dict(img=crop, gt_label=label))
         return found[: self.count]
+
+
+def long_tail(count: int, imbalance: float) -> np.ndarray:
+    """Images of each of the 80 classes, falling geometrically.
+
+    Args:
+        count (int): Images in all.
+        imbalance (float): Of the most frequent class against the rarest; what
+            rounding leaves goes to the most frequent classes.
+
+    Returns:
+        ndarray: Integers of shape (80,) that sum to the count.
+
+    Raises:
+        ValueError: If the imbalance is below 1, or a class would have none.
+    """
+    if imbalance < 1:
+        raise ValueError(f'imbalance must be 1 or more, got {imbalance}')
+    shares = imbalance ** -np.linspace(0, 1, len(CLASSES))
+    sizes = np.floor(count * shares / shares.sum()).astype(int)
+    if sizes[-1] == 0:
+        raise ValueError(
+            f'imbalance={imbalance} leaves the rarest class no image of '
+            f'{count}; take a smaller one, or more images'
+        )
+    sizes[: count - sizes.sum()] += 1
+    found = np.empty_like(sizes)
+    found[np.random.RandomState(0).permutation(len(CLASSES))] = sizes
+    return found
 
 
 def cut(

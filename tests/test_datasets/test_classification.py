@@ -11,7 +11,7 @@ import pytest
 
 from mmdet_rankkd.datasets import CIFAR100, DigitsClassification, ImageNet
 from mmdet_rankkd.datasets.cifar100 import ARCHIVE, FOLDER, ArrayUnpickler
-from mmdet_rankkd.datasets.digits_classification import cut
+from mmdet_rankkd.datasets.digits_classification import cut, long_tail
 
 from ..helpers import write_cifar
 
@@ -229,3 +229,28 @@ def test_cut():
     # At the border, the border's colour goes on.
     image[:] = 7
     assert (cut(image, (54, 0, 10, 10)) == 7).all()
+
+
+def test_digits_with_a_long_tail():
+    """As many images, of the same people, ten times as many of one class."""
+    data = DigitsClassification(count=640, imbalance=10)
+    counts = np.bincount(
+        [data[i]['gt_label'] for i in range(len(data))], minlength=80
+    )
+    np.testing.assert_array_equal(counts, long_tail(640, 10))
+    assert counts.sum() == 640
+    falling = np.sort(counts)[::-1]
+    shares = 10 ** -np.linspace(0, 1, 80)
+    assert np.abs(falling - 640 * shares / shares.sum()).max() <= 1
+    # Neither digits (in tens of eight colours) nor colours go with it.
+    table = counts.reshape(10, 8)
+    assert np.ptp(table.mean(1)) < 8 and np.ptp(table.mean(0)) < 8
+    first = DigitsClassification(count=20)[0]
+    np.testing.assert_array_equal(data[0]['img'], first['img'])
+
+
+def test_tails_that_are_refused():
+    with pytest.raises(ValueError, match='1 or more, got 0.5'):
+        DigitsClassification(imbalance=0.5)
+    with pytest.raises(ValueError, match='rarest class no image of 640'):
+        DigitsClassification(count=640, imbalance=1000)
