@@ -37,6 +37,7 @@ ROOMS = [
     ('distillers', ABOVE, 'torch mmengine mmcv'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
+    ('deploy', ABOVE, f'{DETECTION} cv2 onnxruntime'),
     ('experiments', ABOVE, f'{DETECTION} matplotlib cv2 scipy ray'),
     ('cli', ABOVE, 'click'),
     ('__main__', 'cli', ''),
