@@ -25,7 +25,8 @@ from mmdet_rankkd.registry import (
     TRANSFORMS,
 )
 
-from .helpers import ROOT, make_runner, write_coco_set
+from .helpers import ROOT, make_runner, save_teacher, write_coco_set
+from .test_deploy.conftest import coco_set, save  # noqa: F401
 
 PAGES = sorted(
     [
@@ -64,10 +65,15 @@ def commands(path):
     """Lines of the shell blocks of a page, without comments."""
     for language, _, code in blocks(path):
         if language == 'bash':
-            for line in code.replace('\\\n', ' ').splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    yield words
+            yield from shell_lines(code)
+
+
+def shell_lines(code):
+    """Words of each line of a shell's text, without comments."""
+    for line in code.replace('\\\n', ' ').splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
 
 
 @cache
@@ -301,6 +307,38 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert len(names['result'].pred_instances.scores.shape) == 1
 
 
+def test_deploy(save, coco_set, tmp_path, monkeypatch):  # noqa: F811
+    """The page's commands and files, of a student that was not trained."""
+    for name in ('onnx', 'onnxruntime', 'safetensors'):
+        pytest.importorskip(name)
+    files = {t: c for _, t, c in blocks(ROOT / 'docs/deploy.md') if t}
+    checkpoint = save('gfl')
+    monkeypatch.chdir(tmp_path)
+    Path('work_dirs/my_distill').mkdir(parents=True)
+    shutil.copy(checkpoint, 'work_dirs/my_distill/epoch_12.pth')
+    Path('data').mkdir()
+    Path('data/parts').symlink_to(coco_set)
+    for title in ('all files', 'card with the teacher'):
+        (words,) = shell_lines(files[title])
+        if '--teacher' in words:
+            at = words.index('--teacher')
+            teacher = ROOT / 'configs/digits/gfl_r50-quarter_fpn_digits.py'
+            save_teacher(teacher, 'teacher.pth')
+            words[at + 1 : at + 3] = [str(teacher), 'teacher.pth']
+        rankkd(words[1:], standalone_mode=False)
+    assert Path('student.md').read_text().startswith('# Model card: GFL')
+    names = {}
+    exec(files['detect_onnx.py'], names)
+    assert len(names['found'].scores) > 0
+
+    text = read_checkpoint(checkpoint)['meta']['cfg']
+    Path('my_student.py').write_text(text)
+    exec(files['from safetensors'], names)
+    plain = read_checkpoint('student.pth')['state_dict']
+    loaded = names['model'].state_dict()
+    assert all(value.equal(loaded[name]) for name, value in plain.items())
+
+
 def test_tensorboard_shows_the_losses(distill_cfg):
     pytest.importorskip('tensorboard')
     from tensorboard.backend.event_processing.event_accumulator import (
@@ -310,6 +348,8 @@ def test_tensorboard_shows_the_losses(distill_cfg):
     page = blocks(ROOT / 'docs/your-own-data.md')
     (code,) = (c for _, title, c in page if title == 'TensorBoard')
     distill_cfg.merge_from_dict(dict(Config.fromstring(code, '.py')))
+    # Those of one name in one process are one.
+    distill_cfg.visualizer.name = 'tensorboard'
     distill_cfg.merge_from_dict(
         {f'{x}_{y}': None for x in ('val', 'test') for y in VALIDATION}
     )
