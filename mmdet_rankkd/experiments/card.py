@@ -217,10 +217,10 @@ def files_text(shipped: Shipped) -> str:
     needs = plain.get('needs')
     if needs:
         lines.append(
-            f'- To build it, mmdet_rankkd is needed, for {", ".join(needs)}.'
+            f'- mmdet_rankkd is needed for {", ".join(needs)} of its config.'
         )
     else:
-        lines.append('- To build it, mmdet_rankkd is not needed.')
+        lines.append('- mmdet_rankkd is not needed.')
     return '\n'.join(lines)
 
 
