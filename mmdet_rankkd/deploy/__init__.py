@@ -1,1 +1,1 @@
-"""The student in files that other programs read, and what it costs."""
+"""The student in files that other programs read."""

@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.load import load_weights
 from mmdet_rankkd.checkpoint.read import PathLike
 from mmdet_rankkd.checkpoint.student import without_stand_ins
@@ -180,9 +181,17 @@ def write_onnx(
         # Verified before it has its name: a file that differs never appears.
         file.write(model.SerializeToString())
         file.flush()
-        if isinstance(graph, DenseGraph):
-            return verify_detector(student, graph, file.name, samples)
-        return verify_classifier(student, graph, file.name, samples)
+        try:
+            if isinstance(graph, DenseGraph):
+                return verify_detector(student, graph, file.name, samples)
+            return verify_classifier(student, graph, file.name, samples)
+        except ValueError:
+            raise
+        except Exception as error:  # ONNX Runtime's have no class in common
+            raise ValueError(
+                'the ONNX file of this student does not run '
+                f'({type(error).__name__}: {first_line(str(error))})'
+            ) from error
 
 
 def _settings(student: Student, graph: Graph) -> Dict[str, Any]:
@@ -235,9 +244,9 @@ def trace(graph: Graph, images: Tensor) -> bytes:
                 **options,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-            reason = str(error).strip().split('\n')[0]
             raise ValueError(
-                f'PyTorch cannot write this student as ONNX: {reason}'
+                'PyTorch cannot write this student as ONNX: '
+                f'{first_line(str(error))}'
             ) from error
         return file.read_bytes()
 

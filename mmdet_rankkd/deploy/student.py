@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, cast
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, DefaultScope
@@ -18,6 +18,7 @@ from mmdet_rankkd.checkpoint.read import (
     read_checkpoint,
 )
 from mmdet_rankkd.checkpoint.student import student_weights
+from mmdet_rankkd.engine.launch import innermost_config
 from mmdet_rankkd.models import ImageClassifier
 
 #: Transforms of a test pipeline that leave the pixels as they are.
@@ -44,6 +45,22 @@ class Student:
     def is_classifier(self) -> bool:
         """Whether it is of images and not of boxes."""
         return isinstance(self.model, ImageClassifier)
+
+    @property
+    def test_set(self) -> ConfigDict:
+        """Config of its test set, or of its validation set.
+
+        Raises:
+            ValueError: If it has none.
+        """
+        for name in ('test_dataloader', 'val_dataloader'):
+            loader = self.config.get(name)
+            if loader is not None:
+                return innermost_config(loader.dataset)
+        raise ValueError(
+            "the student's config has no test set, so that nothing says how "
+            'images are prepared'
+        )
 
 
 @dataclass(frozen=True)
@@ -104,15 +121,8 @@ def find_samples(
     Raises:
         ValueError: If there are no images, or they cannot be read.
     """
-    loader = student.config.get('test_dataloader') or student.config.get(
-        'val_dataloader'
-    )
-    if loader is None:
-        raise ValueError(
-            "the student's config has no test set, so that nothing says how "
-            'images are prepared'
-        )
-    refuse_commands(dict(loader))
+    test_set = student.test_set
+    refuse_commands(dict(test_set))
     scope = student.config.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         if student.is_classifier and files:
@@ -121,9 +131,9 @@ def find_samples(
                 'from files'
             )
         if files:
-            return _from_files(loader.dataset.pipeline, files)
+            return _from_files(test_set.pipeline, files)
         try:
-            dataset = DATASETS.build(loader.dataset)
+            dataset = DATASETS.build(test_set)
             chosen = range(min(count, len(dataset)))
             if student.is_classifier:
                 return [
@@ -136,7 +146,7 @@ def find_samples(
                 'this in the folder of the training, or name images with '
                 '--images'
             ) from error
-        return _from_files(loader.dataset.pipeline, named)
+        return _from_files(test_set.pipeline, named)
 
 
 def _from_files(pipeline: List[dict], files: Sequence[str]) -> List[Sample]:
@@ -157,11 +167,8 @@ def preprocessing(student: Student) -> Dict[str, Any]:
         TypeError: If the test pipeline or the data preprocessor does
             something that is not known here; the message names it.
     """
-    loader = student.config.get('test_dataloader') or student.config.get(
-        'val_dataloader'
-    )
     settings: Dict[str, Any] = dict(resize=None, pad=None)
-    for step in loader.dataset.pipeline:
+    for step in student.test_set.pipeline:
         name = step['type'].rpartition('.')[2]
         if name == 'Resize' and set(step) <= {'type', 'scale', 'keep_ratio'}:
             settings['resize'] = dict(

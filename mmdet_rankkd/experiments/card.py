@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from mmdet_rankkd.checkpoint.build import load_config, read_config_text
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.checkpoint.write import new_file
 from mmdet_rankkd.deploy.ship import Shipped
+from mmdet_rankkd.deploy.student import Student
 from mmdet_rankkd.engine.cost import RUNS, WARM_UP, Cost, measure_cost
 from mmdet_rankkd.engine.recipe import as_call
 from mmdet_rankkd.version import __version__
@@ -192,7 +192,7 @@ def write_card(
             to_markdown(figures(costs, sources)),
             figures_notes(costs, sources),
             '## Preprocessing',
-            preprocessing_text(student.config),
+            preprocessing_text(student),
             '## Training',
             training_text(sources),
             '## Versions',
@@ -278,14 +278,13 @@ def figures_notes(costs: Dict[str, Cost], sources: Sources) -> str:
     return ' '.join([*said, *sources.notes])
 
 
-def preprocessing_text(config: Config) -> str:
+def preprocessing_text(student: Student) -> str:
     """The test pipeline and the normalisation, as the config has them."""
-    loader = config.get('test_dataloader') or config.get('val_dataloader')
-    model = config.model
-    steps = [dict(x) for x in loader.dataset.pipeline]
+    config = student.config
+    steps = [dict(x) for x in student.test_set.pipeline]
     steps.append(
         dict(
-            model.get('data_preprocessor')
+            config.model.get('data_preprocessor')
             or config.get('data_preprocessor')
             or {}
         )

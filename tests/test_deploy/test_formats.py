@@ -174,6 +174,20 @@ def test_bounds_hold(save, tmp_path, monkeypatch):
                 write_onnx(student, tmp_path / 'x.onnx', samples)
 
 
+def test_a_file_that_does_not_run(save, tmp_path, monkeypatch):
+    pytest.importorskip('onnx')
+    runtime = pytest.importorskip('mmdet_rankkd.deploy.runtime')
+    student, samples = load(save('fcos'))
+
+    def run(*args):
+        raise RuntimeError('Concat: 3 and 1\nmore')
+
+    monkeypatch.setattr(runtime.Detector, '__call__', run)
+    with pytest.raises(ValueError, match='not run .RuntimeError: Concat: 3'):
+        write_onnx(student, tmp_path / 'x.onnx', samples)
+    assert not list(tmp_path.glob('*onnx*'))
+
+
 def test_what_cannot_be_traced_is_told(save, tmp_path, monkeypatch):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')

@@ -53,6 +53,16 @@ def test_images(save, coco_set, tmp_path):
         find_samples(student)
 
 
+def test_images_of_a_wrapped_set(save):
+    student = read_student(save('fcos'))
+    loader = student.config.test_dataloader
+    loader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=loader.dataset
+    )
+    assert len(find_samples(student)) == 4
+    assert preprocessing(student)['resize']['scale'] == [128, 96]
+
+
 def test_commands_in_the_test_set_are_refused(save, tmp_path):
     """The config of a checkpoint may be a stranger's."""
     student = read_student(save('fcos'))
