@@ -33,7 +33,7 @@ OPSET = 17
 #: of boxes within the image, in pixels.
 SCORE_BOUND = 1e-4
 BOX_BOUND = 0.05
-INSTALL = 'pip install "mmdet_rankkd[export]"'
+INSTALL = 'pip install onnx onnxruntime safetensors'
 
 
 class Differences(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""An exported student, and images to try it on."""
+"""The student of a checkpoint, and images to try it on."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -45,6 +45,9 @@ def test_images(save, coco_set, tmp_path):
     assert torch.equal(chosen.data['inputs'][0], first[1].data['inputs'][0])
     with pytest.raises(ValueError, match='there is no image .*9.png'):
         find_samples(student, [str(coco_set / 'img/9.png')])
+    student.config.test_dataloader.dataset.indices = 0
+    with pytest.raises(ValueError, match='cannot be read.*--images'):
+        find_samples(student)
     student.config.test_dataloader.dataset.data_root = str(tmp_path)
     with pytest.raises(ValueError, match='folder of the training.*--images'):
         find_samples(student)
