@@ -54,6 +54,8 @@ setup(
             'setuptools<81',
         ],
         'demo': ['scikit-learn'],
+        # For `rankkd export --safetensors` and `--onnx`.
+        'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'safetensors>=0.4'],
         'ray': ['ray>=2.40'],
     },
     author='mmdet_rankkd contributors',

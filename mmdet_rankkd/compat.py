@@ -83,6 +83,10 @@ LEANS_ON: Dict[str, str] = {
     'mmdet.models:BBoxHead.loss_and_target': 'RoILogits',
     'mmdet.models:StandardRoIHead._mask_forward': 'MaskLogits',
     'mmdet.models:CascadeRoIHead._mask_forward': 'MaskLogits',
+    'mmdet.models.dense_heads.base_dense_head:BaseDenseHead'
+    '._predict_by_feat_single': 'ONNX of dense detectors',
+    'mmdet.models.dense_heads.base_dense_head:BaseDenseHead'
+    '._bbox_post_process': 'ONNX of dense detectors',
     'torch.nn:Module._apply': 'a teacher that follows the student',
     'torch.nn:Module._load_from_state_dict': 'checkpoints of the student',
     'torch.nn:Module._register_state_dict_hook': 'checkpoints of the student',

@@ -37,6 +37,7 @@ ROOMS = [
     ('distillers', ABOVE, 'torch mmengine mmcv'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
+    ('deploy', ABOVE, f'{DETECTION} cv2 onnxruntime'),
     (
         'experiments',
         ABOVE,

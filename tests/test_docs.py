@@ -1,11 +1,13 @@
 """What the documentation says exists, compiles and runs."""
 
 import ast
+import json
 import re
 import shlex
 import shutil
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mmdet
 import pytest
@@ -25,7 +27,8 @@ from mmdet_rankkd.registry import (
     TRANSFORMS,
 )
 
-from .helpers import ROOT, make_runner, write_coco_set
+from .helpers import ROOT, make_runner, save_teacher, write_coco_set
+from .test_deploy.conftest import coco_set, save  # noqa: F401
 
 PAGES = sorted(
     [
@@ -64,10 +67,15 @@ def commands(path):
     """Lines of the shell blocks of a page, without comments."""
     for language, _, code in blocks(path):
         if language == 'bash':
-            for line in code.replace('\\\n', ' ').splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    yield words
+            yield from shell_lines(code)
+
+
+def shell_lines(code):
+    """Words of each line of a shell's text, without comments."""
+    for line in code.replace('\\\n', ' ').splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
 
 
 @cache
@@ -244,9 +252,7 @@ def test_the_loss_alone():
 
 # What makes the trainings of the page short: few small images, one epoch,
 # initial weights that need no download.
-SHORT = [
-    'train_cfg.max_epochs=1',
-    'train_cfg.val_begin=2',
+SHORT_DATA = [
     'param_scheduler=[]',
     'train_dataloader.batch_size=2',
     'train_dataloader.num_workers=0',
@@ -254,6 +260,7 @@ SHORT = [
     'train_dataloader.dataset.indices=2',
     'train_dataloader.dataset.pipeline.2.scale=(96,96)',
 ]
+SHORT = ['train_cfg.max_epochs=1', 'train_cfg.val_begin=2', *SHORT_DATA]
 SHORT_TEST = [
     f'{name}_dataloader.{setting}'
     for name in ('val', 'test')
@@ -285,12 +292,25 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert student.model.backbone.depth == 18
     assert student.train_dataloader.dataset.ann_file == 'train.json'
 
-    ran = [
-        run(line)
-        for title in ('train the teacher', 'check, train, test, export')
-        for line in files[title].splitlines()
+    (first_try,) = shell_lines(files['a first try'])
+    rankkd([*first_try[1:], *SHORT_DATA], standalone_mode=False)
+    assert Path('work_dirs/try/epoch_1.pth').is_file()
+
+    by_hand = load_config('my_distill.py')
+    ran = [run(words) for words in shell_lines(files['train the teacher'])]
+    (words,) = shell_lines(files['written for you'])
+    ran.append(run([*words, '--no-doctor']))
+    written = load_config('my_distill.py').to_dict()
+    written['model']['losses'][0].pop('temperature')
+    written['model']['teacher']['checkpoint'] = (
+        'work_dirs/my_teacher/epoch_12.pth'
+    )
+    assert written == by_hand.to_dict()
+    ran += [
+        run(words)
+        for words in shell_lines(files['check, train, test, export'])
     ]
-    assert ran == ['train', 'check', 'train', 'test', 'export']
+    assert ran == ['train', 'distill', 'check', 'train', 'test', 'export']
     exported = read_checkpoint('student.pth')
     alone = make_runner(student, work_dir='alone', **NO_DATA).model
     assert set(exported['state_dict']) == set(alone.state_dict())
@@ -299,6 +319,75 @@ def test_your_own_data(tmp_path, monkeypatch):
     names = {}
     exec(files['detect.py'], names)
     assert len(names['result'].pred_instances.scores.shape) == 1
+
+
+def test_from_pascal_voc(tmp_path, monkeypatch):
+    """The set of XML files becomes that which they were made of."""
+    files = {t: c for _, t, c in blocks(ROOT / 'docs/your-own-data.md') if t}
+    monkeypatch.chdir(tmp_path)
+    write_coco_set(tmp_path / 'data/parts')
+    path = Path('data/parts/train.json')
+    content = json.loads(path.read_text())
+    names = {x['id']: x['name'] for x in content['categories']}
+    Path('voc').mkdir()
+    for image in content['images']:
+        page = ElementTree.Element('annotation')
+        add(page, 'filename', image['file_name'])
+        size = add(page, 'size')
+        add(size, 'width', image['width'])
+        add(size, 'height', image['height'])
+        for found in content['annotations']:
+            if found['image_id'] == image['id']:
+                x, y, w, h = found['bbox']
+                one = add(page, 'object')
+                add(one, 'name', names[found['category_id']])
+                box = add(one, 'bndbox')
+                corners = dict(xmin=x, ymin=y, xmax=x + w, ymax=y + h)
+                for name, value in corners.items():
+                    add(box, name, value)
+        ElementTree.ElementTree(page).write(f'voc/{image["id"]}.xml')
+    path.unlink()
+    exec(files['from_voc.py'], {})
+    assert json.loads(path.read_text()) == content
+
+
+def add(parent, name, text=''):
+    """An element below another."""
+    child = ElementTree.SubElement(parent, name)
+    child.text = str(text)
+    return child
+
+
+def test_deploy(save, coco_set, tmp_path, monkeypatch):  # noqa: F811
+    """The page's commands and files, of a student that was not trained."""
+    for name in ('onnx', 'onnxruntime', 'safetensors'):
+        pytest.importorskip(name)
+    files = {t: c for _, t, c in blocks(ROOT / 'docs/deploy.md') if t}
+    checkpoint = save('gfl')
+    monkeypatch.chdir(tmp_path)
+    Path('work_dirs/my_distill').mkdir(parents=True)
+    shutil.copy(checkpoint, 'work_dirs/my_distill/epoch_12.pth')
+    Path('data').mkdir()
+    Path('data/parts').symlink_to(coco_set)
+    for title in ('all files', 'card with the teacher'):
+        (words,) = shell_lines(files[title])
+        if '--teacher' in words:
+            at = words.index('--teacher')
+            teacher = ROOT / 'configs/digits/gfl_r50-quarter_fpn_digits.py'
+            save_teacher(teacher, 'teacher.pth')
+            words[at + 1 : at + 3] = [str(teacher), 'teacher.pth']
+        rankkd(words[1:], standalone_mode=False)
+    assert Path('student.md').read_text().startswith('# Model card: GFL')
+    names = {}
+    exec(files['detect_onnx.py'], names)
+    assert len(names['found'].scores) > 0
+
+    text = read_checkpoint(checkpoint)['meta']['cfg']
+    Path('my_student.py').write_text(text)
+    exec(files['from safetensors'], names)
+    plain = read_checkpoint('student.pth')['state_dict']
+    loaded = names['model'].state_dict()
+    assert all(value.equal(loaded[name]) for name, value in plain.items())
 
 
 def test_tensorboard_shows_the_losses(distill_cfg):
@@ -310,6 +399,8 @@ def test_tensorboard_shows_the_losses(distill_cfg):
     page = blocks(ROOT / 'docs/your-own-data.md')
     (code,) = (c for _, title, c in page if title == 'TensorBoard')
     distill_cfg.merge_from_dict(dict(Config.fromstring(code, '.py')))
+    # Those of one name in one process are one.
+    distill_cfg.visualizer.name = 'tensorboard'
     distill_cfg.merge_from_dict(
         {f'{x}_{y}': None for x in ('val', 'test') for y in VALIDATION}
     )
@@ -331,16 +422,16 @@ NO_DATA = {
 NO_DATA['optim_wrapper'] = NO_DATA['param_scheduler'] = None
 
 
-def run(line):
+def run(words):
     """Run a line of the page, made short; return the verb."""
-    command, verb, *arguments = shlex.split(line, comments=True)
+    command, verb, *arguments = words
     assert command == 'rankkd'
     arguments = [x.replace('epoch_12', 'epoch_1') for x in arguments]
     if verb == 'check':
         arguments += ['--min-ap', '0']
-    if verb != 'export':
+    if verb not in ('distill', 'export'):
         arguments += ['--cfg-options', *SHORT, *SHORT_TEST]
-    if 'my_distill.py' in arguments:
+    if 'my_distill.py' in arguments and verb != 'distill':
         arguments += [
             'model.teacher.checkpoint=work_dirs/my_teacher/epoch_1.pth'
         ]

@@ -96,22 +96,19 @@ def export_student(
     classes = checkpoint_classes(loaded)
     if classes:
         meta['dataset_meta'] = dict(classes=tuple(classes))
-    config, said = _config_of(loaded)
+    config, said = config_of(loaded)
     facts = ExportFacts(weights=len(weights), config=said)
     if config is None:
         facts['values'] = sum(v.numel() for v in weights.values())
     else:
-        model = _build(config)
+        model = build_student(config)
         _check_keys(model, weights)
         config = Config(cast(dict, without_stand_ins(config.to_dict())))
         meta['cfg'] = config.pretty_text
         facts['parameters'] = sum(p.numel() for p in model.parameters())
         facts['needs'] = package_types(config.to_dict())
     if half:
-        weights = {
-            k: v.half() if v.is_floating_point() else v
-            for k, v in weights.items()
-        }
+        weights = halved(weights)
     with new_file(out, force) as file:
         torch.save(dict(state_dict=weights, meta=meta), file)
     source, content = Path(checkpoint), Path(out).read_bytes()
@@ -122,8 +119,18 @@ def export_student(
     return facts
 
 
-def _config_of(loaded: Checkpoint) -> Tuple[Optional[Config], str]:
-    """Return the plain student's config, if it is known, and a word on it."""
+def halved(weights: StateDict) -> StateDict:
+    """Floating point weights in float16."""
+    return {
+        k: v.half() if v.is_floating_point() else v for k, v in weights.items()
+    }
+
+
+def config_of(loaded: Checkpoint) -> Tuple[Optional[Config], str]:
+    """Return the plain student's config, if it is known, and a word on it.
+
+    It is read as text; no code in it is executed.
+    """
     text = (loaded.get('meta') or {}).get('cfg')
     if not isinstance(text, str):
         return None, 'none in the checkpoint'
@@ -139,7 +146,13 @@ def _config_of(loaded: Checkpoint) -> Tuple[Optional[Config], str]:
     return student_config(Config(values)), "the plain student's"
 
 
-def _build(config: Config) -> nn.Module:
+def build_student(config: Config) -> nn.Module:
+    """Build the student of a checkpoint's config.
+
+    Raises:
+        ValueError: If it is made of what is no part of a model, or of what
+            cannot be imported here.
+    """
     try:
         if config.get('custom_imports'):
             import_modules_from_strings(**config.custom_imports)

@@ -75,8 +75,7 @@ def load_weights(
         message += '. Config and checkpoint must be of one model.'
         if not_tensors(state_dict):
             message += (
-                ' Files of other projects are converted by '
-                'tools/convert_checkpoint.py.'
+                ' Files of other projects are converted by `rankkd convert`.'
             )
         raise ValueError(message)
     odd = [k for k in not_tensors(state_dict) if k in wanted]

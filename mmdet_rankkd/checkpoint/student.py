@@ -52,7 +52,7 @@ def student_weights(
         raise ValueError(
             f'the checkpoint has entries that are no tensors: '
             f'{first_few(others)}. Files of other projects are converted by '
-            'tools/convert_checkpoint.py.'
+            '`rankkd convert`.'
         )
     is_mmrazor = any(k.startswith('architecture.') for k in state_dict)
     if is_mmrazor:

@@ -18,8 +18,7 @@ from .verb import FILE, force, telling, verb
 @click.option(
     '--method',
     metavar='METHOD',
-    help="kd, rank, kd+rank, dkd, pkd, cwd, fgd, mgd, ...; the family's by "
-    'default.',
+    help="One of those above; the family's by default.",
 )
 @click.option(
     '--losses',
@@ -71,7 +70,18 @@ def distill(
     STUDENT and TEACHER are configs, each a file or package::path, and
     CHECKPOINT holds the weights of the teacher. What compares the two, and
     by which losses, is chosen by what they are, and said with the reason.
-    """
+
+    \b
+    METHOD
+    all              kd, rank, kd+rank
+    two-stage        dkd, pkd, cwd, fgd, mgd, fitnet, fgfi, reviewkd
+    with masks       maskkd
+    dense            pkd, cwd, fgd, mgd, fitnet, reviewkd, crosskd, bckd
+    GFL              ld
+    classifiers      dkd, dist, nkd, lskd, ctkd, fitnet, at, ofd
+
+    A method that does not fit the two detectors is refused with the reason.
+    """  # noqa: D301
     from mmdet_rankkd.engine.recipe import write_distillation
 
     name = student.rpartition('::')[2]

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
+from urllib.error import URLError
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
@@ -238,8 +239,8 @@ def train(
     Raises:
         ValueError: If the config does not say which batch size its learning
             rate is for, or no checkpoint of the work dir can be resumed from;
-            if a checkpoint needs pickled code; or if detectors cannot be
-            trained on the training set.
+            if a checkpoint needs pickled code, or weights cannot be
+            downloaded; or if detectors cannot be trained on the training set.
     """
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -261,6 +262,14 @@ def train(
     runner = build_runner(cfg)
     try:
         runner.train()
+    except URLError as error:
+        raise ValueError(
+            'initial weights that the config names by an address cannot be '
+            f'downloaded ({error.reason}). Download them elsewhere and name '
+            'the file in its place, backbone=dict(init_cfg=dict('
+            "checkpoint='FILE')), or start from random ones with "
+            'backbone=dict(init_cfg=None)'
+        ) from error
     except (AssertionError, LookupError, OSError, ValueError) as error:
         if runner.iter == 0:
             explain_data(cfg, error)

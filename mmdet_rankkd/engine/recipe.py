@@ -14,6 +14,7 @@ from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.checkpoint.read import locate_file
 from mmdet_rankkd.checkpoint.write import new_file, refuse_to_overwrite
 from mmdet_rankkd.distillers.build import build_part
+from mmdet_rankkd.distillers.teacher import Teacher
 from mmdet_rankkd.losses.base import did_you_mean
 
 Settings = Dict[str, Any]
@@ -158,6 +159,45 @@ METHODS: Dict[str, Dict[str, List[Settings]]] = {
             )
         ],
     },
+    'fgfi': {
+        'two-stage': [
+            dict(
+                type='mmdet_rankkd.FGFILoss',
+                levels=(0, 1, 2, 3, 4),
+                mask_factor=0.5,
+                loss_weight=0.01,
+                schedule=dict(begin=400, by_epoch=False),
+            )
+        ],
+    },
+    # Of dense heads, and of the masks of Mask R-CNN. What is published of
+    # CrossKD for FCOS has other weights; they stand in its docstring.
+    'bckd': _each(
+        ['dense'], dict(type=BINARY_KD, beta=1.0, rows='per_object')
+    ),
+    'crosskd': _each(
+        ['dense'], dict(type='mmdet_rankkd.CrossKDLoss', layer=-1)
+    ),
+    'ld': _each(['dense'], dict(type='mmdet_rankkd.LDLoss')),
+    'maskkd': _each(
+        ['two-stage'],
+        dict(type=KD, temperature=1.0, loss_weight=1.0),
+        dict(type='mmdet_rankkd.MaskKDLoss'),
+    ),
+    'lskd': _each(
+        ['images'],
+        dict(type=KD, standardized=True, temperature=2.0, loss_weight=9.0),
+    ),
+    'ctkd': _each(
+        ['images'],
+        dict(type='mmdet_rankkd.CTKDLoss', length=10, loss_weight=0.9),
+    ),
+    'at': _each(
+        ['images'], dict(type='mmdet_rankkd.ATLoss', loss_weight=1000.0)
+    ),
+    'ofd': _each(
+        ['images'], dict(type='mmdet_rankkd.OFDLoss', loss_weight=1e-3)
+    ),
     'reviewkd': _each(
         PYRAMIDS,
         dict(
@@ -321,6 +361,36 @@ def losses_of(method: str, family: str, student: nn.Module) -> List[Settings]:
     return chosen
 
 
+def check_fit(
+    recipe: Recipe, student: nn.Module, teacher: nn.Module, files: Teacher
+) -> None:
+    """Have each loss look at both networks, as a training would at first.
+
+    Args:
+        recipe (Recipe): What was chosen.
+        student (nn.Module): Of random weights or others.
+        teacher (nn.Module): Likewise.
+        files (Teacher): Its config, from which it is built once more for the
+            shapes of what is compared.
+
+    Raises:
+        KeyError: If a loss is not known.
+        TypeError, ValueError: If a loss cannot compare these two.
+    """
+    distiller = build_part(
+        dict(
+            type=recipe.distiller,
+            student=student,
+            teacher=files,
+            logits=recipe.logits,
+            losses=recipe.losses,
+        ),
+        'model',
+    )
+    for recorder in list(distiller.recorders.values())[1:]:
+        recorder.check(student, teacher)
+
+
 def class_count(model: Any) -> Optional[int]:
     """How many classes a network tells apart, if its head says."""
     for name in ('bbox_head', 'head'):
@@ -482,11 +552,9 @@ def write_distillation(
     """
     refuse_to_overwrite(out, force)
     locate_file(checkpoint, 'teacher checkpoint')
-    recipe = choose_recipe(
-        *build_pair(read_student(student), teacher), method, losses
-    )
-    for index, loss in enumerate(recipe.losses):
-        build_part(loss, f'losses[{index}]')
+    pair = build_pair(read_student(student), teacher)
+    recipe = choose_recipe(*pair, method, losses)
+    check_fit(recipe, *pair, Teacher(teacher, checkpoint))
     text = config_text(recipe, student, teacher, checkpoint, out.parent)
     write_text(out, text, force)
     return recipe

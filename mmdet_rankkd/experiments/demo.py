@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from mmdet_rankkd.engine.cost import RUNS, Cost
 from mmdet_rankkd.losses import kendall_tau
 
 from . import sweep
@@ -18,7 +19,7 @@ from .alignment import alignment, draw_alignment, logits_of, validation_images
 from .cells import read_config
 from .detections import draw_detections
 from .metrics import METRICS
-from .models import count_parameters, load_job
+from .models import cost_of, load_job
 from .report import Panel, Picture, Report, draw_curves
 from .result import FILE, Result, Results, read_result
 from .scheduler import run_jobs
@@ -224,6 +225,10 @@ def make_report(demo: Demo) -> Report:
         grids.append(compared)
     if detection and demo.two_stage:
         grids.append(paper_grid(read_table('table5')))
+    text += (
+        ' GFLOPs and milliseconds are those of one image on this machine, the '
+        f'latter the median of {RUNS} runs.'
+    )
     seeds = len(next(iter(demo.found.values())))
     count = 'one seed' if seeds == 1 else f'{seeds} seeds'
     notes = (
@@ -249,23 +254,32 @@ def make_report(demo: Demo) -> Report:
 
 
 def demo_grid(demo: Demo) -> Grid:
-    """The table with the teacher, parameters and processor time."""
+    """The table with the teacher, the costs and processor time."""
     table = demo.table
     grid = figure_grid(table, demo.results, list(demo.found))
-    grid[0] += ['params (M)', 'CPU min']
-    config = read_config(demo.teacher.config)
+    grid[0] += ['params (M)', 'GFLOPs', 'ms per image', 'CPU min']
     row = ['teacher']
     for column, place in table.columns.items():
         metric = table.metric(column)
         value = metric.read(demo.tested.last)
         known = value is not None and place.epoch != 'best'
         row.append(f'{value:.{table.decimals}f}' if known else '')
-    grid.insert(1, [*row, f'{count_parameters(config):.3f}', ''])
-    for line, (name, runs) in zip(grid[2:], demo.found.items()):
-        config = read_config(demo.jobs[name][0].config)
+    grid.insert(1, [*row, *cost_cells(cost_of(demo.teacher)), ''])
+    # A demo has one student, whatever it is trained with.
+    student = cost_of(next(iter(demo.jobs.values()))[0])
+    for line, runs in zip(grid[2:], demo.found.values()):
         minutes = sum(run.cpu_minutes for run in runs)
-        line += [f'{count_parameters(config):.3f}', f'{minutes:.1f}']
+        line += [*cost_cells(student), f'{minutes:.1f}']
     return grid
+
+
+def cost_cells(cost: Cost) -> List[str]:
+    """Parameters, operations and the median of the latencies."""
+    return [
+        f'{cost.parameters / 1e6:.3f}',
+        f'{cost.flops / 1e9:.3f}',
+        f'{cost.latency[1]:.1f}',
+    ]
 
 
 def paper_grid(table: Table) -> Grid:

@@ -1,12 +1,15 @@
 """Networks of finished trainings, for pictures and figures of reports."""
 
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, DefaultScope
 
 from mmdet_rankkd.checkpoint.build import build_model
 from mmdet_rankkd.checkpoint.load import load_weights
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.checkpoint.student import student_config, student_weights
+from mmdet_rankkd.engine.cost import Cost, measure_cost
 
 from .cells import read_config
 from .training import Job
@@ -27,7 +30,11 @@ def load_job(job: Job) -> BaseModel:
     return load_model(read_config(job.config), checkpoint)
 
 
-def count_parameters(config: Config) -> float:
-    """Parameters, in millions, of the network that a config would ship."""
-    model = build_model(student_config(config))
-    return sum(p.numel() for p in model.parameters()) / 1e6
+def cost_of(job: Job) -> Cost:
+    """Cost of a job's network on the first image of its validation set."""
+    config = read_config(job.config)
+    with DefaultScope.overwrite_default_scope(
+        config.get('default_scope') or 'mmdet'
+    ):
+        data = DATASETS.build(config.val_dataloader.dataset)
+        return measure_cost(load_job(job), pseudo_collate([data[0]]))

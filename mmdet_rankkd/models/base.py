@@ -16,7 +16,7 @@ class Network(BaseModule):
 
     Subclasses implement :meth:`features`. The state dict has the names of
     the reference implementations, so that their checkpoints need no more than
-    a prefix (``tools/convert_checkpoint.py``).
+    a prefix (``rankkd convert``).
     """
 
     #: Width of ``Features.pooled``.

@@ -11,6 +11,11 @@ from mmdet_rankkd.registry import MODELS
 from .base import Features, InitCfg, Network, conv, pool
 
 
+def shuffle(x: Tensor, groups: int) -> Tensor:
+    """``F.channel_shuffle``, of operators that ONNX has."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
 class ShuffleBlockV1(nn.Module):
     """Grouped bottleneck; returns its output before the last ReLU."""
 
@@ -29,7 +34,7 @@ class ShuffleBlockV1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
-        out = F.channel_shuffle(out, self.groups)
+        out = shuffle(out, self.groups)
         out = F.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         if self.stride == 1:
@@ -96,7 +101,7 @@ class DownBlockV2(nn.Module):
         left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
         right = F.relu(self.bn3(self.conv3(x)))
         right = self.bn5(self.conv5(self.bn4(self.conv4(right))))
-        pre = F.channel_shuffle(torch.cat([left, right], 1), 2)
+        pre = shuffle(torch.cat([left, right], 1), 2)
         return pre, F.relu(pre)
 
 
@@ -117,7 +122,7 @@ class BasicBlockV2(nn.Module):
         left, right = x.chunk(2, 1)
         right = F.relu(self.bn1(self.conv1(right)))
         right = self.bn3(self.conv3(self.bn2(self.conv2(right))))
-        pre = F.channel_shuffle(torch.cat([left, right], 1), 2)
+        pre = shuffle(torch.cat([left, right], 1), 2)
         # The half that passed by has been activated before.
         return pre, F.relu(pre)
 

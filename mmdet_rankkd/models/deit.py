@@ -80,9 +80,9 @@ class DeiT(Network):
     def tokens(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         """Tokens before the blocks, and after them, normalised."""
         x = self.patch_embed(x)
-        tokens = [self.cls_token.expand(len(x), -1, -1)]
+        tokens = [self.cls_token.expand(x.shape[0], -1, -1)]
         if self.dist_token is not None:
-            tokens.append(self.dist_token.expand(len(x), -1, -1))
+            tokens.append(self.dist_token.expand(x.shape[0], -1, -1))
         first = torch.cat([*tokens, x], 1) + self.pos_embed
         x = first
         for block in self.blocks:

@@ -100,7 +100,7 @@ class PiT(Network):
     def features(self, x: Tensor) -> Features:
         """Embedding and stages as maps; the class token pooled."""
         x = self.patch_embed(x) + self.pos_embed
-        cls = self.cls_token.expand(len(x), -1, -1)
+        cls = self.cls_token.expand(x.shape[0], -1, -1)
         stages = [x]
         stage: Any
         for i, stage in enumerate(self.transformers):

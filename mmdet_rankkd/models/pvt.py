@@ -126,7 +126,7 @@ class PVT(Network):
             size = x.shape[2:]
             tokens = embed.norm(to_tokens(x))
             if i == self.count:
-                cls = self.cls_token.expand(len(x), -1, -1)
+                cls = self.cls_token.expand(x.shape[0], -1, -1)
                 tokens = torch.cat([cls, tokens], 1)
             tokens = tokens + getattr(self, f'pos_embed{i}')
             for block in getattr(self, f'block{i}'):

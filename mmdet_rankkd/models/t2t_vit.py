@@ -144,7 +144,7 @@ class T2TViT(Network):
     def features(self, x: Tensor) -> Features:
         """Tokens before and after the blocks; the class token pooled."""
         x = self.tokens_to_token(x)
-        cls = self.cls_token.expand(len(x), -1, -1)
+        cls = self.cls_token.expand(x.shape[0], -1, -1)
         first = torch.cat([cls, x], 1) + self.pos_embed
         x = first
         for block in self.blocks:

@@ -98,4 +98,4 @@ def to_tokens(x: Tensor) -> Tensor:
 
 def to_map(x: Tensor, height: int, width: int) -> Tensor:
     """(B, H * W, D) to (B, D, H, W)."""
-    return x.transpose(1, 2).reshape(len(x), -1, height, width)
+    return x.transpose(1, 2).reshape(x.shape[0], -1, height, width)

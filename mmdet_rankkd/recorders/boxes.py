@@ -39,7 +39,7 @@ class BoxDistributions(Recorder[DenseRecord, BoxPair]):
         """
         bins = []
         for role, model in (('student', student), ('teacher', teacher)):
-            check_kind(role, model, 'BoxDistributions')
+            check_kind(role, model, 'BoxDistributions (of LDLoss)')
             bins.append(getattr(model.bbox_head, 'reg_max', None))
             if bins[-1] is None:
                 raise TypeError(

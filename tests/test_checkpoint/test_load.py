@@ -28,7 +28,7 @@ def test_load_weights():
     with pytest.raises(ValueError, match='no tensors .*0.bias'):
         load_weights(model, {**weights, '0.bias': 0.5}, 'x')
     # The file of another project, as a whole.
-    with pytest.raises(ValueError, match='0 of 7 .*convert_checkpoint.py'):
+    with pytest.raises(ValueError, match='0 of 7 .*rankkd convert'):
         load_weights(model, dict(epoch=3, model=weights), 'x')
 
 

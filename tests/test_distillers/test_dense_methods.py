@@ -149,7 +149,7 @@ def test_the_teachers_head_runs_once(checkpoint):
     'name, changes, error, message',
     [
         ('atss', {}, TypeError, 'reg_max as that of GFL, but the student'),
-        ('faster-rcnn', {}, TypeError, 'BoxDistributions needs a detector'),
+        ('faster-rcnn', {}, TypeError, 'of LDLoss. needs a detector'),
         (
             'gfl',
             {'bbox_head.reg_max': 4},

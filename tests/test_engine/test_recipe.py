@@ -5,9 +5,11 @@ import os
 import pytest
 from mmengine.config import Config
 
+from mmdet_rankkd.distillers.teacher import Teacher
 from mmdet_rankkd.engine.recipe import (
     FAMILIES,
     METHODS,
+    check_fit,
     choose_recipe,
     config_text,
     find_recorder,
@@ -50,26 +52,65 @@ def test_what_fits(name):
     assert FAMILIES[family].why in recipe.said[-1]
 
 
-@pytest.mark.parametrize('name', ['faster-rcnn', 'retinanet', 'classifier'])
-def test_every_method_builds_and_prepares(name, tmp_path):
+#: Methods that need more of a detector than its family says.
+PARTICULAR = {
+    'faster-rcnn': {'maskkd': 'mask head'},
+    'mask-rcnn': {},
+    'retinanet': {'ld': 'LDLoss.* needs heads that give distributions'},
+    'gfl': {},
+    'classifier': {},
+}
+
+
+@pytest.mark.parametrize('name', PARTICULAR)
+def test_every_method_fits_or_is_refused(name):
     """Also the losses of features, by the shapes of both networks."""
-    setup = SETUPS[name]()
-    student, teacher = build_model(setup.student), build_model(setup.teacher)
-    family = EXPECTED[name][0]
-    for method in [m for m, each in METHODS.items() if family in each]:
+    student, teacher = pair(name)
+    files = Teacher(dict(model=SETUPS[name]().teacher), 'none.pth')
+    family = choose_recipe(student, teacher).family
+    for method, each in METHODS.items():
+        if family not in each:
+            continue
         recipe = choose_recipe(student, teacher, method)
-        model = build_model(
-            dict(
-                type=recipe.distiller,
-                student=setup.student,
-                teacher=dict(
-                    config=dict(model=setup.teacher), checkpoint='none.pth'
-                ),
-                logits=recipe.logits,
-                losses=recipe.losses,
-            )
-        )
-        assert model.losses, method
+        refused = PARTICULAR[name].get(method)
+        if refused is None:
+            check_fit(recipe, student, teacher, files)
+        else:
+            with pytest.raises(TypeError, match=refused):
+                check_fit(recipe, student, teacher, files)
+
+
+def test_methods_of_dense_heads_and_masks():
+    def types(name, method):
+        losses = choose_recipe(*pair(name), method).losses
+        return [x['type'].partition('.')[2] for x in losses]
+
+    assert types('gfl', 'ld') == ['LDLoss']
+    assert types('atss', 'crosskd') == ['CrossKDLoss']
+    assert types('mask-rcnn', 'maskkd') == ['KLDivLoss', 'MaskKDLoss']
+    (loss,) = choose_recipe(*pair('fcos'), 'bckd').losses
+    assert loss['beta'] == 1 and loss['rows'] == 'per_object'
+    for name, method in (('detr', 'crosskd'), ('faster-rcnn', 'ld')):
+        with pytest.raises(ValueError, match=f'{method} is not for'):
+            types(name, method)
+
+
+def test_what_does_not_fit_is_not_written(project, tmp_path):
+    files = [str(project / f'{x}') for x in ('student.py', 'teacher.py')]
+    files.append(str(project / 'teacher.pth'))
+    out = tmp_path / 'x.py'
+    with pytest.raises(TypeError, match='mask head'):
+        write_distillation(*files, out, 'maskkd')
+    with pytest.raises(TypeError, match='LDLoss'):
+        write_distillation(*files, out, losses=['KLDivLoss', 'LDLoss'])
+    assert not out.exists()
+
+
+def test_the_help_names_every_method():
+    from mmdet_rankkd.cli.distill import distill
+
+    words = set(distill.help.replace(',', ' ').split())
+    assert set(METHODS) <= words
 
 
 def test_levels_are_those_of_the_neck():

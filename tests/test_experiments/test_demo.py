@@ -52,6 +52,14 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
         'one seed',
     ):
         assert name in text
+    teacher, alone = (
+        next(x for x in text.splitlines() if x.strip().startswith(f'{name} '))
+        for name in ('teacher', 'student alone')
+    )
+    size, flops, latency = (float(x) for x in teacher.split()[-3:])
+    small = [float(x) for x in alone.split()[-4:-1]]
+    assert small[0] < size < 3 and small[1] < flops < 2
+    assert small[2] > 0 and latency > 0
     page = report.read_text()
     assert page.count('<img src="data:image/png;base64,') == 2
     tables = page.replace('https://download', '').split('<h2>Configs</h2>')

@@ -39,7 +39,7 @@ class AtomicCheckpointHook(CheckpointHook):
     is left without any. Here a checkpoint is written beside, synced and moved
     into place, and what it replaces, an older or a less good one, is removed
     only then. On a full disk the training stops with an error that says so,
-    and the older checkpoint is as it was. ``tools/train.py`` and the sweeps
+    and the older checkpoint is as it was. ``rankkd train`` and the sweeps
     put it in the place of ``CheckpointHook``; elsewhere a config names it,
     with the same arguments::
 

@@ -17,7 +17,7 @@ class DataCheckHook(Hook):
     With a class misspelt in the config, other category numbers or boxes of
     no size, MMDetection leaves all boxes out and trains without a word. The
     set is looked through up to its first box. Sets that are not of boxes pass.
-    ``tools/train.py`` and the sweeps add it to every training; elsewhere a
+    ``rankkd train`` and the sweeps add it to every training; elsewhere a
     config names it::
 
         default_hooks = dict(data=dict(type='mmdet_rankkd.DataCheckHook'))

@@ -52,7 +52,7 @@ class NonFiniteHook(Hook):
     facts of the images, learning rate, and of each parameter its norm, its
     norm at the last look, and how many of its values are not finite. No file
     is overwritten, and no checkpoint is written of weights that are not
-    finite. It needs no distiller. ``tools/train.py`` and the sweeps add it to
+    finite. It needs no distiller. ``rankkd train`` and the sweeps add it to
     every training; elsewhere a config names it::
 
         default_hooks = dict(finite=dict(type='mmdet_rankkd.NonFiniteHook'))

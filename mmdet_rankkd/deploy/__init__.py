@@ -1,0 +1,1 @@
+"""The student in files that other programs read."""
