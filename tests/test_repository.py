@@ -54,6 +54,22 @@ def test_both_stacks_are_tested():
         assert re.search(rf'^make .*\b{goal}\b', goals, re.MULTILINE)
 
 
+def test_the_newest_versions_are_tried():
+    """A job that may fail takes away pins that are there."""
+    job = read('.github/workflows/tests.yml')['jobs']['newest']
+    assert job['continue-on-error'] is True
+    texts = [step.get('run', '') for step in job['steps']]
+    found = re.findall(
+        r"'s/(\^.*)/(.*)/' requirements/(\w+)\.txt", '\n'.join(texts)
+    )
+    assert len(found) == 2
+    for pattern, name, file in found:
+        text = (ROOT / f'requirements/{file}.txt').read_text()
+        assert re.findall(pattern, text, re.MULTILINE) == [
+            f'{name}=={pins(file)[name]}'
+        ]
+
+
 @pytest.mark.parametrize('path', FORMS, ids=lambda p: p.stem)
 def test_issue_forms(path):
     form = read(path)

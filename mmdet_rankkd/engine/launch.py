@@ -29,6 +29,8 @@ from mmdet_rankkd.checkpoint.read import (
 )
 from mmdet_rankkd.compat import hide_note_on_faster_coco
 from mmdet_rankkd.datasets.check_coco import coco_problems
+from mmdet_rankkd.distillers.student_wrapper import StudentWrapper
+from mmdet_rankkd.registry import MODELS
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,43 @@ def explain_data(cfg: Config, error: Exception) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Runner of a config, of its ``runner_type`` if it names one."""
+    """Runner of a config, of its ``runner_type`` if it names one.
+
+    Raises:
+        ValueError: If a distillation is to be sharded; see
+            :func:`refuse_shards`.
+    """
+    refuse_shards(cfg)
     hide_note_on_faster_coco(cfg)
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         join_on_cpu(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def refuse_shards(cfg: Config) -> None:
+    """Refuse MMEngine's ``FSDPStrategy`` for a distiller.
+
+    It trains as DDP does. But FSDP looks in the state dict for the names of
+    the parameters as they are in the module, and a distiller has the plain
+    student's there: the first checkpoint would end the training.
+
+    Args:
+        cfg (Config): Of a training.
+
+    Raises:
+        ValueError: If its model is a distiller and its strategy that one.
+    """
+    if (cfg.get('strategy') or {}).get('type') != 'FSDPStrategy':
+        return
+    kind = cfg.model.type
+    model = MODELS.get(kind) if isinstance(kind, str) else kind
+    if model is not None and issubclass(model, StudentWrapper):
+        raise ValueError(
+            'strategy=FSDPStrategy cannot save the checkpoints of a '
+            'distillation. Leave out strategy and runner_type: the training '
+            'then goes by DDP, which holds student and teacher whole on '
+            'each GPU.'
+        )
 
 
 def join_on_cpu(cfg: Config) -> None:

@@ -1,0 +1,58 @@
+"""Nothing is left of a distiller that took a step and was dropped."""
+
+import gc
+from collections import Counter
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from ..setups import (
+    SETUPS,
+    batch_of,
+    build_model,
+    distiller_config,
+    save_teacher,
+)
+
+
+def alive():
+    """Numbers of live objects of this package and of modules and tensors."""
+    gc.collect()
+    kinds = [type(x) for x in gc.get_objects()]
+    own = Counter(
+        kind.__name__
+        for kind in kinds
+        if str(kind.__module__).split('.')[0] == 'mmdet_rankkd'
+    )
+    own['modules'] = sum(issubclass(kind, nn.Module) for kind in kinds)
+    own['tensors'] = sum(issubclass(kind, torch.Tensor) for kind in kinds)
+    return own
+
+
+def one_step(name, checkpoint):
+    """A distiller with every loss that is for it, after a step."""
+    setup = SETUPS[name]()
+    if not checkpoint.is_file():
+        save_teacher(setup, checkpoint)
+    losses = [setup.loss(x) for x in setup.losses()]
+    model = build_model(distiller_config(setup, checkpoint, losses))
+    model.init_weights()
+    wrapper = build_optim_wrapper(
+        model, dict(optimizer=dict(type='SGD', lr=0.01))
+    )
+    model.train().train_step(batch_of(setup), wrapper)
+    return model
+
+
+@pytest.mark.parametrize('name', ['gfl', 'classifier'])
+def test_nothing_is_left(name, tmp_path):
+    checkpoint = tmp_path / 'teacher.pth'
+    one_step(name, checkpoint)  # what is cached once for all
+    before = alive()
+    model = one_step(name, checkpoint)
+    more = alive() - before
+    assert more[type(model).__name__] == more['Teacher'] == 1
+    del model
+    assert alive() - before == Counter()
