@@ -7,6 +7,15 @@ from mmengine.logging import print_log
 
 from .read import read_checkpoint
 
+#: File in which MMEngine notes the newest checkpoint.
+NOTE = 'last_checkpoint'
+
+
+def has_checkpoint(folder: Union[str, Path]) -> bool:
+    """Whether a training has left anything in its work folder."""
+    folder = Path(folder)
+    return (folder / NOTE).is_file() or any(folder.glob('*.pth'))
+
 
 def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
     """Find what to resume from where the newest checkpoint is damaged.
@@ -14,27 +23,30 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
     The newest is the one that MMEngine noted in ``last_checkpoint``. Where it
     is cut off or missing, as after a full disk or a crash, the one of the
     most iterations among the others beside it is taken, and this is said.
-    Checkpoints without the optimizer's state are left out.
+    So it is where none was noted: a training may be killed between its first
+    checkpoint and the note of it. Checkpoints without the optimizer's state
+    are left out.
 
     Args:
         folder (str or Path): Work folder of the training.
 
     Returns:
-        str, optional: Its path; None if the newest is intact or none was
-        noted, which MMEngine deals with by itself.
+        str, optional: Its path; None if the newest is intact, or none was
+        noted and none is there, which MMEngine deals with by itself.
 
     Raises:
-        ValueError: If checkpoints are there and none can be resumed from.
+        ValueError: If one was noted and none can be resumed from.
     """
-    note = Path(folder) / 'last_checkpoint'
-    if not note.is_file():
-        return None
-    newest = note.read_text().strip()
-    try:
-        read_checkpoint(newest)
-        return None
-    except (FileNotFoundError, ValueError) as error:
-        problem = str(error).rstrip('.')
+    note = Path(folder) / NOTE
+    newest = ''
+    problem = f'checkpoint was not noted in {note}'
+    if note.is_file():
+        newest = note.read_text().strip()
+        try:
+            read_checkpoint(newest)
+            return None
+        except (FileNotFoundError, ValueError) as error:
+            problem = str(error).rstrip('.')
     beside = Path(newest).parent if newest else Path(folder)
     others: List[Tuple[int, str]] = []
     for file in sorted({*beside.glob('*.pth'), *Path(folder).glob('*.pth')}):
@@ -47,14 +59,17 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
         if 'optimizer' in saved:
             others.append((saved['meta']['iter'], str(file)))
     if not others:
+        if not note.is_file():
+            return None
         raise ValueError(
             f'the newest {problem}. There is no other in {folder} to resume '
             'from; to start anew, train without --resume, or move the folder '
             'away.'
         )
     iteration, other = max(others)
+    which = 'the one before it' if note.is_file() else 'it'
     print_log(
-        f'The newest {problem}. Resuming from the one before it, '
-        f'{other} (iteration {iteration}).'
+        f'The newest {problem}. Resuming from {which}, {other} (iteration '
+        f'{iteration}).'
     )
     return other

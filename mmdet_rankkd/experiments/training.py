@@ -13,7 +13,11 @@ from typing import Optional, Tuple
 import torch
 from mmengine.runner import Runner
 
-from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.latest import (
+    NOTE,
+    has_checkpoint,
+    instead_of_damaged,
+)
 from mmdet_rankkd.checkpoint.read import (
     locate_file,
     read_checkpoint,
@@ -75,7 +79,7 @@ class Job:
             FileExistsError: If it holds a training with other options.
         """
         file = self.folder / OPTIONS
-        if not self.done and not (self.folder / 'last_checkpoint').is_file():
+        if not self.done and not has_checkpoint(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self.options))
         before = json.loads(file.read_text())
@@ -119,7 +123,8 @@ def run_job(job: Job) -> Optional[str]:
 def train(job: Job) -> Result:
     """Do a job in this process."""
     start, cpu = time.time(), sum(os.times()[:4])
-    resumed = (job.folder / 'last_checkpoint').is_file()
+    other = instead_of_damaged(job.folder) if job.checkpoint is None else None
+    resumed = other is not None or (job.folder / NOTE).is_file()
     refuse_pickled_code()
     cfg = read_config(job.config)
     merge_options(cfg, parse_options(job.options))
@@ -132,7 +137,7 @@ def train(job: Job) -> Result:
         cfg.visualizer.name = cfg.experiment_name
     if job.checkpoint is None:
         if resumed:  # MMEngine would resume from load_from instead
-            cfg.resume, cfg.load_from = True, instead_of_damaged(job.folder)
+            cfg.resume, cfg.load_from = True, other
         add_safe_hooks(cfg)
         Runner.from_cfg(cfg).train()
         last, best, curves = training_metrics(job.folder, job.metric)

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.latest import has_checkpoint, instead_of_damaged
 
 
 @pytest.fixture
@@ -35,7 +35,23 @@ def test_the_newest_is_intact(work, capsys):
 
 
 def test_nothing_was_noted(tmp_path):
+    assert not has_checkpoint(tmp_path)
     assert instead_of_damaged(tmp_path) is None
+    # The best one, of a training whose own checkpoints come later.
+    torch.save(dict(state_dict={}, meta=dict(iter=2)), tmp_path / 'best.pth')
+    assert has_checkpoint(tmp_path)
+    assert instead_of_damaged(tmp_path) is None
+
+
+def test_killed_before_the_first_was_noted(work, capsys):
+    (work / 'last_checkpoint').unlink()
+    assert instead_of_damaged(work) == str(work / 'iter_11.pth')
+    said = capsys.readouterr().out
+    assert f'was not noted in {work / "last_checkpoint"}. Resuming' in said
+    assert 'iter_11.pth (iteration 11)' in said
+    for file in work.glob('iter*.pth'):
+        cut(file, 100)
+    assert instead_of_damaged(work) is None  # from the beginning
 
 
 @pytest.mark.parametrize('size', [0, 100, -1])

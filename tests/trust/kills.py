@@ -180,7 +180,8 @@ def measure(kills: int, steps: int, seed: int) -> Dict[str, Any]:
                 break  # it came to its end before
             done += 1
             while_writing += bool(partials(work))
-            damaged += instead_of_damaged(work) is not None
+            noted = (work / 'last_checkpoint').is_file()
+            damaged += noted and instead_of_damaged(work) is not None
             newest = [int(x.stem[5:]) for x in work.glob('iter_*.pth')]
             resumed.append(max(newest))
         end_of(start(config, work, '--resume'), log)

@@ -18,6 +18,10 @@ from typing import Callable, Dict, List, Tuple
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What is trained in mixed precision; tests/trust/precision.py has more.
+PRECISION = ('classifier', 'retinanet')
+#: How far its total loss may be from that in float32, as a part of it.
+BAND = 0.03
 HOOKS = 'tests/test_engine/test_hooks'
 #: A line of the table: figure, promise, result, and whether it holds.
 Line = Tuple[str, str, str, bool]
@@ -33,6 +37,12 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
+
+
+def reported(done: subprocess.CompletedProcess) -> List[dict]:
+    """The lines of JSON that a script printed."""
+    lines = [x for x in done.stdout.splitlines() if x.startswith('{')]
+    return [json.loads(x) for x in lines]
 
 
 def tests(
@@ -78,10 +88,10 @@ def kills() -> List[Line]:
     done = run('tests/trust/kills.py')
     promise = 'resumes from an intact checkpoint, ends equal to the last bit'
     figure = 'SIGKILL at random moments of tools/train.py'
-    lines = [x for x in done.stdout.splitlines() if x.startswith('{')]
-    if not lines:
+    found = reported(done)
+    if not found:
         return [(figure, promise, done.stderr[-200:], False)]
-    facts = json.loads(lines[-1])
+    (facts,) = found
     result = (
         f'{facts["kills"]} kills, {facts["while_writing"]} of them while a '
         f'checkpoint was written; {facts["damaged"]} damaged, '
@@ -102,12 +112,59 @@ def kills() -> List[Line]:
     ]
 
 
+def disk() -> List[Line]:
+    """A file system that is really full."""
+    done = run('tests/trust/full_disk.py')
+    figure = 'a full file system while training'
+    promise = 'says so; what was there is intact and gone on from, to the bit'
+    facts = reported(done)
+    if len(facts) != 1:
+        return [(figure, promise, done.stderr[-200:], False)]
+    (fact,) = facts
+    if 'skipped' in fact:
+        return [(figure, promise, f'not checked: {fact["skipped"]}', True)]
+    result = (
+        f'exit {fact["exit"]}, {fact["checkpoints"]} intact checkpoints, '
+        f'{len(fact["differences"])} differences at the end'
+    )
+    ok = (
+        done.returncode == 0
+        and fact['exit'] == 1
+        and 'No space left on device' in fact['error']
+        and fact['checkpoints'] > 0
+        and not fact['partial']
+        and not fact['differences']
+    )
+    return [(figure, promise, result, ok)]
+
+
+def precision() -> List[Line]:
+    """Mixed precision on the CPU."""
+    done = run('tests/trust/precision.py', *PRECISION)
+    figure = 'bfloat16 and float16 autocast over 200 steps'
+    promise = f'finite; total loss within {BAND:.0%} of that in float32'
+    facts = reported(done)
+    if len(facts) != 2 * len(PRECISION) or done.returncode:
+        return [(figure, promise, done.stderr[-200:], False)]
+    lines = []
+    for fact in facts:
+        name = f'{figure}: {fact["case"]}, {fact["dtype"]}'
+        if not fact.get('finite'):
+            why = fact.get('error') or fact['lacking']
+            lines.append((name, promise, why, False))
+            continue
+        result = f'finite, {fact["difference"]:.1%}'
+        if fact['left_out']:
+            result += f', {fact["left_out"]} steps left out'
+        lines.append((name, promise, result, fact['difference'] < BAND))
+    return lines
+
+
 def processes() -> List[Line]:
     """Two processes against one."""
     torchrun = ('-m', 'torch.distributed.run', '--standalone')
     done = run(*torchrun, '--nproc_per_node=2', 'tests/trust/processes.py')
-    lines = [x for x in done.stdout.splitlines() if x.startswith('{')]
-    cases = [json.loads(x) for x in lines]
+    cases = reported(done)
     figure = 'two processes against one, gradients of the distillation'
     promise = 'within 1e-4 of the largest'
     if not cases or done.returncode:
@@ -172,7 +229,17 @@ def drift() -> List[Line]:
 
 PARTS: Dict[str, Callable[[], List[Line]]] = {
     part.__name__: part
-    for part in (resume, kills, processes, inputs, strangers, finite, drift)
+    for part in (
+        resume,
+        kills,
+        disk,
+        processes,
+        precision,
+        inputs,
+        strangers,
+        finite,
+        drift,
+    )
 }
 
 
@@ -190,12 +257,16 @@ def main() -> None:
     begin = time.time()
     print('| figure | promise | result |\n|---|---|---|', flush=True)
     holds = True
+    took: Dict[str, float] = {}
     for name in args.names or PARTS:
+        start = time.time()
         for figure, promise, result, ok in PARTS[name]():
             mark = '' if ok else ' **NOT AS PROMISED**'
             print(f'| {figure} | {promise} | {result}{mark} |', flush=True)
             holds &= ok
-    print(f'\n{(time.time() - begin) / 60:.0f} minutes')
+        took[name] = (time.time() - start) / 60
+    print('\n' + ', '.join(f'{k} {v:.1f}' for k, v in took.items()), end='')
+    print(f': {(time.time() - begin) / 60:.1f} minutes')
     sys.exit(not holds)
 
 

@@ -147,6 +147,27 @@ def test_killed_while_the_newest_is_noted(cfg, undisturbed):
     assert all(torch.equal(found[k], x) for k, x in weights.items())
 
 
+def test_killed_before_the_first_is_noted(cfg, undisturbed, monkeypatch):
+    """One checkpoint and no note: it is gone on from that."""
+    weights = expected(cfg, undisturbed)
+
+    def dying(*args, **kwargs):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        # Whole and in its place; the folder's list of names is not synced.
+        patch.setattr('mmdet_rankkd.checkpoint.write._sync_folder', dying)
+        with pytest.raises(Killed):
+            make_runner(cfg).train()
+    assert names(cfg) == ['iter_1.pth']
+    assert not (Path(cfg.work_dir) / 'last_checkpoint').exists()
+    first = Path(cfg.work_dir) / 'iter_1.pth'
+    assert instead_of_damaged(cfg.work_dir) == str(first)
+    resume(cfg)
+    found = read_checkpoint(Path(cfg.work_dir) / 'iter_6.pth')['state_dict']
+    assert all(torch.equal(found[k], x) for k, x in weights.items())
+
+
 def test_the_best_one_is_replaced_by_a_whole_one(cfg, monkeypatch):
     saving = cfg.default_hooks.checkpoint
     saving.update(by_epoch=True, save_best='accuracy/top1', rule='greater')

@@ -1,0 +1,39 @@
+"""Under autocast a distillation learns as it does in float32.
+
+200 steps and more detectors are in tests/trust/precision.py.
+"""
+
+import pytest
+import torch
+
+from ..trust.precision import compare, detector, difference
+
+STEPS = 6
+
+
+@pytest.mark.parametrize('name', ['classifier', 'retinanet'])
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_losses_are_finite_and_near(name, dtype):
+    (facts,) = compare(name, STEPS, [dtype])
+    assert facts['finite']
+    # Else autocast did nothing.
+    assert 0 < facts['difference'] < 0.05, facts
+
+
+def test_logits_are_half_and_losses_are_not(tmp_path):
+    model, batches = detector('retinanet', tmp_path)
+    model.init_weights()
+    data = model.data_preprocessor(next(batches), True)
+    with torch.autocast('cpu', torch.bfloat16):
+        with model.logits.record(model.student) as record:
+            model.student(**data, mode='loss')
+        losses = model(**data, mode='loss')
+    assert {x.dtype for x in record.logits} == {torch.bfloat16}
+    for name in model.losses:
+        assert losses[name].dtype == torch.float32, name
+
+
+def test_a_difference_is_seen():
+    one = dict(loss=[1.0] * 20 + [2.0] * 20, acc=[5.0] * 40)
+    other = dict(loss=[1.0] * 20 + [1.5] * 20, acc=[0.0] * 40)
+    assert difference(one, other) == dict(loss=0.25)
