@@ -65,22 +65,23 @@ def teacher_images(
         Tensor: Shape (B, 3, H, W).
 
     Raises:
-        ValueError: If they are larger than that.
+        ValueError: If they are larger than that, or the images are not so
+            many times as large as the student's.
     """
     own = data.get('teacher_inputs')
     images = images_of(teacher, data if own is None else dict(inputs=own))
     if input_scale == 1 or 'teacher_inputs' not in data:
         return images
+    check_scales(scales_of(data), input_scale)
     height, width = (input_scale * n for n in student_size)
     more = (height - images.shape[2], width - images.shape[3])
     if min(more) < 0:
         raise ValueError(
             f"the teacher's batch is {tuple(images.shape[2:])} pixels, and "
             f'input_scale={input_scale} times the padded batch of the student '
-            f'is {(height, width)}. Make the images with '
-            f'TwoResolutions(scale={input_scale}), and give the '
-            "student's data_preprocessor a pad_size_divisor of at least the "
-            f"teacher's over {input_scale}"
+            f'is {(height, width)}. Give the data_preprocessor of the student '
+            "a pad_size_divisor of at least the teacher's over "
+            f'{input_scale}'
         )
     value = getattr(teacher.data_preprocessor, 'pad_value', 0)
     return F.pad(images, (0, more[1], 0, more[0]), value=value)
