@@ -59,7 +59,6 @@ class TwoResolutions(BaseTransform):
     Example::
 
         train_dataloader = dict(dataset=dict(pipeline=[dict(
-            _delete_=True,
             type='mmdet_rankkd.TwoResolutions',
             pipeline=_base_.train_pipeline,
             teacher=dict(type='Resize', scale=(1333, 800), keep_ratio=True),
@@ -235,8 +234,8 @@ def place_of_resize(steps: Sequence[Callable]) -> int:
     places = [i for i, x in enumerate(steps) if isinstance(x, RESIZES)]
     if len(places) != 1:
         raise ValueError(
-            f"TwoResolutions takes the teacher's image where the student's "
-            f'is resized, so that its pipeline needs exactly one resize '
+            "TwoResolutions takes the teacher's image where the student's "
+            'is resized, so that its pipeline needs exactly one resize '
             f'({", ".join(x.__name__ for x in RESIZES)}); there are '
             f'{len(places)} in {names}'
         )
