@@ -42,7 +42,11 @@ METHODS = {
     'rankkd': ['mmdet_rankkd.KLDivLoss', 'mmdet_rankkd.KendallRankLoss'],
 }
 DENSE = [p for p in CONFIGS if p.parent.name == 'coco_dense']
-NECKS = [p for p in CONFIGS if p.parent.name == 'coco_detection_kd']
+OTHERS = [
+    p
+    for p in CONFIGS
+    if p.parent.name in ('coco_detection_kd', 'coco_resolution')
+]
 DETECTORS = {
     'retinanet': 'RetinaNet',
     'gfl': 'GFL',
@@ -71,7 +75,7 @@ def test_round_trip_and_build(path, tmp_path):
         types = [x['type'] for x in cfg.model.losses]
         if path.parent.name == 'new_style':
             types = [f'mmdet_rankkd.{x.__name__}' for x in types]
-        if path in DENSE + NECKS:
+        if path in DENSE + OTHERS:
             types = [x.replace('.BinaryKL', '.KL') for x in types]
             name = DETECTORS[path.stem.split('_')[1]]
             assert type(model.student).__name__ == name

@@ -8,7 +8,10 @@ from mmdet_rankkd.checkpoint.build import load_config
 
 from .helpers import COCO_SAMPLE, ROOT, build, make_runner
 
-CONFIGS = sorted((ROOT / 'configs/coco_detection_kd').glob('*.py'))
+CONFIGS = [
+    *sorted((ROOT / 'configs/coco_detection_kd').glob('*.py')),
+    *sorted((ROOT / 'configs/coco_resolution').glob('rankkd_*.py')),
+]
 
 
 def made_small(config, path):
@@ -29,9 +32,19 @@ def made_small(config, path):
         without_sync(model)
     torch.manual_seed(1)
     torch.save(dict(state_dict=build(teacher).state_dict()), path)
-    config.model.teacher = dict(
-        config=dict(model=teacher), checkpoint=str(path)
-    )
+    config.model.teacher.config = dict(model=teacher)
+    config.model.teacher.checkpoint = str(path)
+
+
+def made_small_images(pipeline):
+    """Both resolutions of the config's own pipeline, a tenth of the area."""
+    resizes = [x for x in pipeline[0].pipeline if x.type == 'Resize']
+    if 'teacher' in pipeline[0]:
+        resizes.append(pipeline[0].teacher)
+    for resize in resizes:
+        width, height = resize.scale
+        resize.scale = (width // 3, height // 3)
+    return pipeline
 
 
 def without_sync(config):
@@ -58,6 +71,8 @@ def test_two_steps(path, tmp_path):
         dict(type='Resize', scale=(96, 96), keep_ratio=False),
         dict(type='PackDetInputs'),
     ]
+    if path.parent.name == 'coco_resolution':
+        pipeline = made_small_images(cfg.train_dataloader.dataset.pipeline)
     dataset = dict(
         type='CocoDataset',
         data_root=str(COCO_SAMPLE),
@@ -90,7 +105,10 @@ def test_two_steps(path, tmp_path):
     scalars = runner.message_hub.log_scalars
     for name in runner.model.losses:
         values, _ = scalars[f'train/{name}'].data
-        assert len(values) == 2 and all(0 < v < 1e6 for v in values), name
+        # Minus a tau goes down to -1.
+        low = -1 if name == 'loss_rank' else 0
+        assert len(values) == 2 and all(low < v < 1e6 for v in values), name
+        assert all(values != 0), name
     assert all(x.isfinite().all() for x in learnt.values())
     moved = [not torch.equal(x, before[name]) for name, x in learnt.items()]
     assert any(moved) or not learnt

@@ -13,6 +13,7 @@ from .transforms import (
     ResizeShort,
     TwoViews,
 )
+from .two_resolutions import TwoResolutions
 
 __all__ = [
     'CIFAR100',
@@ -27,6 +28,7 @@ __all__ = [
     'RandomNoiseErasing',
     'RandomResizedCrop',
     'ResizeShort',
+    'TwoResolutions',
     'TwoViews',
     'make_digits',
 ]

@@ -131,6 +131,12 @@ def parts(
     """
     pipeline = getattr(dataset, 'pipeline', ())
     transforms = getattr(pipeline, 'transforms', pipeline)
+    # TwoResolutions goes through those of the student one after the other.
+    transforms = [
+        x
+        for step in transforms
+        for x in getattr(step, 'students_transforms', [step])
+    ]
     if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
             yield from parts(part, outer)

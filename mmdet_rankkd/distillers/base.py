@@ -1,13 +1,22 @@
 """What distillers of detectors and of classifiers share."""
 
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmdet_rankkd.recorders import LogitRecorder, Recorder
-from mmdet_rankkd.structures import DistillBatch
+from mmdet_rankkd.structures import DistillBatch, teacher_scales
 
 from .build import (
     RecorderProbe,
@@ -100,7 +109,7 @@ class BaseDistiller(StudentWrapper):
         if not self._is_ready:
             teacher = self.teacher.build(self.student, self.logits)
             for recorder in list(self.recorders.values())[1:]:
-                recorder.check(self.student, teacher)
+                self.teacher.check_recorder(self.student, teacher, recorder)
             for loss in self.losses.values():
                 loss.teacher_is_ready(teacher)
             self._is_ready = True
@@ -114,11 +123,15 @@ class BaseDistiller(StudentWrapper):
                 loss.set_progress(*now)
         return {n: x for n, x in self.losses.items() if x.active}
 
-    def _teacher_inputs(self, data: dict) -> Optional[Tensor]:
+    def _teacher_inputs(
+        self, data: dict, size: Sequence[int]
+    ) -> Optional[Tensor]:
         if not self.active_losses():
             return None
         self.prepare()
-        return self.teacher.preprocess(data, self.student.data_preprocessor)
+        return self.teacher.preprocess(
+            data, self.student.data_preprocessor, size
+        )
 
     def forward(
         self,
@@ -135,7 +148,9 @@ class BaseDistiller(StudentWrapper):
             data_samples (list, optional): Annotations and image facts.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
             teacher_inputs (Tensor, optional): The images as the teacher
-                wants them, where that differs, by our data preprocessor.
+                wants them, where that differs, by our data preprocessor. The
+                data samples' ``teacher_scale`` is their size over that of
+                ``inputs``, if it is another.
             strong (dict, optional): ``inputs`` and ``teacher_inputs`` of a
                 second view of the images.
         """
@@ -164,6 +179,9 @@ class BaseDistiller(StudentWrapper):
             return self.student(inputs, data_samples, mode='loss'), None
         self.prepare()
         images = self.teacher.images(inputs, teacher_inputs)
+        scales = None
+        if teacher_inputs is not None:
+            scales = teacher_scales(data_samples)
         with ExitStack() as context:
             records = {
                 name: (r, context.enter_context(r.record(self.student)))
@@ -173,7 +191,7 @@ class BaseDistiller(StudentWrapper):
         return losses, DistillBatch(
             student_model=self.student,
             data_samples=list(data_samples or ()),
-            **self.teacher.replay(images, records),
+            **self.teacher.replay(images, records, scales),
         )
 
     def add_losses(

@@ -108,7 +108,8 @@ class RecorderProbe:
             recorder = build_part(
                 dict(self.settings, type=LayerFeatures), 'features'
             )
-            self._features = FeaturePair(
+            recorder.input_scale = self.teacher.input_scale or 1
+            self._features = recorder.pair(
                 recorder.probe(self.student, 'student'),
                 self.teacher.probe(recorder),
             )

@@ -40,6 +40,9 @@ from mmdet_rankkd.recorders import (
     LogitRecorder,
     Recorder,
 )
+from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
+from mmdet_rankkd.recorders.shared import check_scales, teacher_images
+from mmdet_rankkd.structures import Scales
 
 from .common import check_arguments, own_random_numbers
 
@@ -112,10 +115,16 @@ class Teacher:
             where its checkpoint has none.
         input_size (int, optional): Resize the teacher's preprocessed images
             to squares of this side, bilinear, corners not aligned.
+        input_scale (int, optional): So many times the student's pixels a
+            side have all images of the teacher, by
+            ``TwoResolutions(scale=...)``. They are padded alike, and dense
+            heads and features are compared at the levels with the same
+            places. RoIs and logits of whole images do not need it: they
+            follow each image's own size.
 
     Raises:
-        ValueError: If ``dtype`` is unknown, ``input_size`` not positive or
-            ``classes`` no list.
+        ValueError: If ``dtype`` is unknown, ``input_size`` or ``input_scale``
+            not positive, both are given, or ``classes`` is no list.
     """
 
     def __init__(
@@ -129,6 +138,7 @@ class Teacher:
         check_classes: bool = True,
         classes: Optional[Sequence[str]] = None,
         input_size: Optional[int] = None,
+        input_scale: Optional[int] = None,
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(
@@ -141,6 +151,18 @@ class Teacher:
             raise ValueError(
                 'teacher input_size must be a positive number of pixels or '
                 f'None, got {input_size!r}'
+            )
+        if input_scale is not None and (
+            not isinstance(input_scale, int) or input_scale < 1
+        ):
+            raise ValueError(
+                'teacher input_scale must be a whole number above 0 or None, '
+                f'got {input_scale!r}'
+            )
+        if input_size is not None and input_scale is not None:
+            raise ValueError(
+                'teacher input_size makes squares of one size of its images, '
+                'and input_scale keeps them as the data are; give one of them'
             )
         if isinstance(classes, str):
             raise ValueError(
@@ -155,6 +177,7 @@ class Teacher:
         self.check_classes = check_classes
         self.classes = classes
         self.input_size = input_size
+        self.input_scale = input_scale
         self.model: Any = None
         self.shares_inputs = False
         #: Folder of the config that is trained, where it is known.
@@ -186,7 +209,7 @@ class Teacher:
             # of the training.
             with own_random_numbers():
                 model: Any = build_model(self.read_config())
-            hook.check(student, model)
+            self.check_recorder(student, model, hook)
             facts = [self._load(model, checkpoint)]
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
             facts.append(self._match_classes(self._meta, hook.class_map))
@@ -215,9 +238,15 @@ class Teacher:
         return read_checkpoint(path, self.trust_checkpoint)
 
     def describe(self) -> List[str]:
-        """Where it is from and what was compared, in three lines."""
+        """Where it is from and what was compared, a line each."""
         config = self.config if isinstance(self.config, str) else 'a dict'
-        return [f'teacher: {config}, {self.checkpoint}', *self._facts]
+        lines = [f'teacher: {config}, {self.checkpoint}', *self._facts]
+        if self.input_scale is not None:
+            lines.append(
+                f"its images: {self.input_scale} times the student's pixels a "
+                'side'
+            )
+        return lines
 
     def check(self, student: Any, hook: LogitRecorder) -> None:
         """Check the teacher, which is built, for one more logit hook.
@@ -229,12 +258,31 @@ class Teacher:
         Raises:
             TypeError, ValueError: As :meth:`build`.
         """
-        hook.check(student, self.model)
+        self.check_recorder(student, self.model, hook)
         self._match_classes(self._meta, hook.class_map)
+
+    def check_recorder(
+        self, student: Any, model: Any, recorder: Recorder
+    ) -> None:
+        """Tell a recorder the teacher's resolution, and have it check both.
+
+        Args:
+            student (nn.Module): The student.
+            model (nn.Module): The teacher.
+            recorder (Recorder): What compares the two.
+
+        Raises:
+            TypeError, ValueError: As :meth:`build`; also if it compares no
+                images of other sizes and ``input_scale`` says that they are.
+        """
+        recorder.input_scale = self.input_scale or 1
+        if recorder.input_scale != 1 and not recorder.offers_scales:
+            raise ValueError(f'{type(recorder).__name__} {NO_OTHER_SIZE}')
+        recorder.check(student, model)
 
     def is_same(self, other: 'Teacher') -> bool:
         """Whether another teacher is the same network and weights."""
-        names = ('config', 'checkpoint', 'input_size')
+        names = ('config', 'checkpoint', 'input_size', 'input_scale')
         return all(getattr(self, n) == getattr(other, n) for n in names)
 
     def probe(self, recorder: Probing[Found]) -> Found:
@@ -300,9 +348,18 @@ class Teacher:
                 return
 
     def preprocess(
-        self, data: dict, student_preprocessor: nn.Module
+        self,
+        data: dict,
+        student_preprocessor: nn.Module,
+        student_size: Sequence[int],
     ) -> Optional[Tensor]:
         """The teacher's own view of a batch of raw images.
+
+        Args:
+            data (dict): ``inputs``, and ``teacher_inputs`` if the pipeline
+                gives the teacher images of its own.
+            student_preprocessor (nn.Module): Of the student.
+            student_size (Sequence[int]): Height and width of what it gave.
 
         Returns:
             Tensor, optional: Images as the teacher's config normalises and
@@ -313,18 +370,19 @@ class Teacher:
                 augments: the teacher cannot be shown the same pixels then.
         """
         assert self.model is not None
-        if self.shares_inputs:
+        if self.shares_inputs and 'teacher_inputs' not in data:
             return None
         if getattr(student_preprocessor, 'batch_augments', None):
             raise ValueError(
                 "the student's data_preprocessor has batch_augments and "
-                'another normalisation or padding than the teacher; the '
-                'teacher would not see the same pixels. Give both the same '
-                'mean, std, colour order and padding, or move the '
-                'augmentation to the data pipeline.'
+                'another normalisation, padding or resolution than the '
+                'teacher; the teacher would not see the same pixels. Give '
+                'both the same mean, std, colour order, padding and '
+                'resolution, or move the augmentation to the data pipeline.'
             )
-        own = self.model.data_preprocessor
-        return own(dict(inputs=data['inputs']), False)['inputs']
+        return teacher_images(
+            self.model, data, student_size, self.input_scale or 1
+        )
 
     def images(self, inputs: Tensor, own: Optional[Tensor]) -> Tensor:
         """The images as the teacher wants them.
@@ -347,7 +405,10 @@ class Teacher:
         return inputs
 
     def replay(
-        self, inputs: Tensor, records: Mapping[str, Tuple[Recorder, Any]]
+        self,
+        inputs: Tensor,
+        records: Mapping[str, Tuple[Recorder, Any]],
+        scales: Optional[Scales] = None,
     ) -> Dict[str, Any]:
         """Features of the images, then each recorder's replay on them.
 
@@ -360,12 +421,25 @@ class Teacher:
             inputs (Tensor): Images as the teacher wants them.
             records (dict): By name, a recorder and what it recorded on the
                 student.
+            scales (list, optional): (width, height) of each of them over
+                the student's; None where all are 1.
 
         Returns:
             dict: What each recorder's ``replay`` gives, by the same names.
+
+        Raises:
+            ValueError: If the sizes are not what ``input_scale`` says, or a
+                recorder compares no images of such sizes.
         """
         model = self.model
         assert model is not None
+        if self.input_scale is not None:
+            check_scales(scales, self.input_scale)
+        if scales is not None:
+            records = {
+                name: (recorder, recorder.rescaled(record, scales))
+                for name, (recorder, record) in records.items()
+            }
         dtype = next(model.parameters()).dtype
         inputs = inputs.to(dtype)
         if self.channels_last:

@@ -1,5 +1,6 @@
 """Is this teacher what its config says, and is it any good on this data?"""
 
+import copy
 from pathlib import Path
 from typing import Dict
 
@@ -8,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from mmdet_rankkd.checkpoint.build import build_model, model_config
 from mmdet_rankkd.checkpoint.load import first_few, load_weights
+from mmdet_rankkd.datasets.two_resolutions import with_teachers_image
 from mmdet_rankkd.distillers.teacher import (
     compare_classes,
     resize_inputs,
@@ -15,14 +17,15 @@ from mmdet_rankkd.distillers.teacher import (
 )
 from mmdet_rankkd.recorders import ClassMap
 
-from .launch import build_runner
+from .launch import build_runner, innermost_config
 
 
 def check_teacher(cfg: Config) -> Dict[str, object]:
     """Build the teacher of a distillation config and evaluate it once.
 
     The test set, its pipeline and its evaluator are those of the config;
-    normalisation, padding and input size are the teacher's own. With a
+    normalisation, padding and input size are the teacher's own, and the
+    resolution too if the pipeline is ``TwoResolutions``. With a
     ``class_map`` the teacher has other classes than the set, and no metrics
     are taken.
 
@@ -60,6 +63,10 @@ def check_teacher(cfg: Config) -> Dict[str, object]:
     )
     distiller = cfg.model
     cfg = cfg.copy()
+    cfg.test_dataloader = copy.deepcopy(cfg.test_dataloader)
+    dataset = innermost_config(cfg.test_dataloader.dataset)
+    if 'pipeline' in dataset:
+        dataset.pipeline = with_teachers_image(dataset.pipeline)
     # All of it: the Runner completes a model by what else the config has.
     cfg.model = model_config(teacher_cfg)
     cfg.model.setdefault('data_preprocessor', None)

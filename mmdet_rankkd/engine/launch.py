@@ -29,6 +29,7 @@ from mmdet_rankkd.checkpoint.read import (
 )
 from mmdet_rankkd.compat import hide_note_on_faster_coco
 from mmdet_rankkd.datasets.check_coco import coco_problems
+from mmdet_rankkd.datasets.two_resolutions import with_students_image
 from mmdet_rankkd.distillers.student_wrapper import StudentWrapper
 from mmdet_rankkd.registry import MODELS
 
@@ -376,7 +377,7 @@ def use_tta(cfg: Config) -> None:
             ),
         )
         cfg.tta_pipeline = [
-            *innermost.pipeline[:-1],
+            *with_students_image(innermost.pipeline)[:-1],
             dict(type='TestTimeAug', transforms=[flips, [pack]]),
         ]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

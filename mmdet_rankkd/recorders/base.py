@@ -6,7 +6,7 @@ from typing import Any, ContextManager, Generic, Optional, Tuple, TypeVar
 
 from torch import Tensor
 
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import LogitPair, Scales
 
 from .classes import ClassMap
 
@@ -17,6 +17,10 @@ Model = Any
 FeatureMaps = Tuple[Tensor, ...]
 Record = TypeVar('Record')
 Replayed = TypeVar('Replayed')
+NO_OTHER_SIZE = (
+    'cannot compare a student with a teacher that sees the images at another '
+    'resolution; give both the same one'
+)
 
 
 class Recorder(ABC, Generic[Record, Replayed]):
@@ -26,6 +30,10 @@ class Recorder(ABC, Generic[Record, Replayed]):
     :meth:`watch` around the teacher's backbone and neck, and
     :meth:`replay` then.
     """
+
+    #: How many times the student's pixels a side the teacher's images have,
+    #: where places are compared; told by ``teacher=dict(input_scale=...)``.
+    input_scale: int = 1
 
     @abstractmethod
     def check(self, student: Model, teacher: Model) -> None:
@@ -43,6 +51,27 @@ class Recorder(ABC, Generic[Record, Replayed]):
     def watch(self, teacher: Model, record: Record) -> ContextManager:
         """Record the teacher's backbone and neck; most need nothing of it."""
         return nullcontext()
+
+    def rescaled(self, record: Record, scales: Scales) -> Record:
+        """What the student did, for images of another size of the teacher.
+
+        Called between :meth:`record` and :meth:`watch`, where the sizes of
+        the images differ. What is not overridden refuses.
+
+        Args:
+            record: What the student did.
+            scales (list): (width, height) of each of the teacher's images
+                over the student's.
+
+        Raises:
+            ValueError: If such images cannot be compared.
+        """
+        raise ValueError(f'{type(self).__name__} {NO_OTHER_SIZE}')
+
+    @property
+    def offers_scales(self) -> bool:
+        """Whether :meth:`rescaled` is there."""
+        return type(self).rescaled is not Recorder.rescaled
 
     @abstractmethod
     def replay(

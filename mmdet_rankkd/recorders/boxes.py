@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import BoxPair, confidence
+from mmdet_rankkd.structures import BoxPair, Scales, confidence
 
 from .base import FeatureMaps, Model, Recorder
 from .dense import (
     DenseRecord,
     check_kind,
     compare_grids,
-    compare_levels,
     flatten,
     recording,
+    rescaled,
+    same_places,
     softmax,
+    student_columns,
 )
 from .listening import listening
 
@@ -53,11 +55,19 @@ class BoxDistributions(Recorder[DenseRecord, BoxPair]):
                 f'the student has reg_max={bins[0]} and the teacher '
                 f'{bins[1]}; distributions can only be compared bin by bin'
             )
-        compare_grids(student, teacher)
+        compare_grids(student, teacher, self.input_scale)
 
     def record(self, student: Model) -> ContextManager[DenseRecord]:
         """Record the one training pass of the student in the context."""
         return recording(student.bbox_head)
+
+    def rescaled(self, record: DenseRecord, scales: Scales) -> DenseRecord:
+        """The same places on larger images: distances are in strides.
+
+        Raises:
+            ValueError: If the images are not ``input_scale`` times as large.
+        """
+        return rescaled(record, scales, self.input_scale)
 
     def watch(
         self, teacher: Model, record: DenseRecord
@@ -70,8 +80,8 @@ class BoxDistributions(Recorder[DenseRecord, BoxPair]):
     ) -> BoxPair:
         """Distributions of both, a row a location, side by side in it."""
         head = teacher.bbox_head
-        logits, boxes = teachers_outputs(head, features, record)
-        compare_levels(head, record.logits, logits)
+        _, boxes = teachers_outputs(head, features, record)
+        record, boxes = same_places(head, record, boxes)
         columns = 4 * (head.reg_max + 1)
         return box_pair(
             head,
@@ -110,7 +120,9 @@ def box_pair(
         student (Tensor): Shape (N, K), in the order of :func:`flatten`.
         teacher (Tensor): Shape (N, K).
     """
-    levels = priors_of(head, record.logits)
+    levels = [
+        x / record.scale for x in priors_of(head, record.logits, record.first)
+    ]
     images = len(record.logits[0])
     device = student.device
     background = softmax(head)
@@ -133,13 +145,20 @@ def box_pair(
     )
 
 
-def priors_of(head: Model, levels: Sequence[Tensor]) -> List[Tensor]:
-    """Anchors or points of the levels of a dense head, of one image."""
-    sizes = [x.shape[2:] for x in levels]
-    return head.prior_generator.grid_priors(sizes, device=levels[0].device)
+def priors_of(
+    head: Model, levels: Sequence[Tensor], first: int = 0
+) -> List[Tensor]:
+    """Anchors or points of the levels of a dense head, of one image.
 
-
-def student_columns(head: Model, record: DenseRecord) -> int:
-    """Class columns of the student; the anchors are also the teacher's."""
-    anchors = head.prior_generator.num_base_priors[0]
-    return record.logits[0].shape[1] // anchors
+    Args:
+        head (nn.Module): The head.
+        levels (Sequence[Tensor]): Maps of some of its levels.
+        first (int): Which level the first is of.
+    """
+    generator = head.prior_generator
+    return [
+        generator.single_level_grid_priors(
+            tuple(x.shape[2:]), level_idx=first + i, device=x.device
+        )
+        for i, x in enumerate(levels)
+    ]

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import LogitPair, Scales
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .listening import listening
-from .shared import features_of
+from .shared import images_of, teacher_images
 
 
 @dataclass
@@ -133,6 +133,10 @@ class ClsLogits(LogitRecorder[ClsRecord]):
                 f'{type(record.logits).__name__}'
             )
 
+    def rescaled(self, record: ClsRecord, scales: Scales) -> ClsRecord:
+        """As it is: logits are of whole images, of whatever size."""
+        return record
+
     def replay(
         self, teacher: Model, features: FeatureMaps, record: ClsRecord
     ) -> LogitPair:
@@ -159,7 +163,9 @@ class ClsLogits(LogitRecorder[ClsRecord]):
         Returns:
             tuple[Tensor, Tensor]: Student and teacher logits, a row an image.
         """
+        images = images_of(student, data)
+        own = teacher_images(teacher, data, images.shape[2:], self.input_scale)
         with self.listen(student) as record:
-            student.head(features_of(student, data))
+            student.head(student.extract_feat(images))
         assert record.logits is not None
-        return record.logits, teacher.head(features_of(teacher, data))
+        return record.logits, teacher.head(teacher.extract_feat(own))

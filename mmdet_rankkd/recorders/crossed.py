@@ -18,7 +18,7 @@ from mmdet_rankkd.structures import (
 )
 
 from .base import FeatureMaps, Model, Recorder
-from .boxes import priors_of, student_columns, teachers_outputs, watching
+from .boxes import priors_of, teachers_outputs, watching
 from .dense import (
     DenseRecord,
     check_kind,
@@ -27,6 +27,7 @@ from .dense import (
     flatten,
     recording,
     softmax,
+    student_columns,
 )
 from .listening import listening, replacing
 

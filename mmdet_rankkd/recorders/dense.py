@@ -1,7 +1,7 @@
 """Recorder of dense detectors: class logits of all their locations."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import (
     LogitPair,
+    Scales,
     confidence,
     mean_over_processes,
 )
@@ -28,9 +29,12 @@ from .classes import ClassMap, ClassMapConfig
 from .listening import listening
 from .shared import (
     check_ran,
+    check_scales,
     choose_rows,
-    features_of,
+    images_of,
+    scales_of,
     shared_columns,
+    teacher_images,
 )
 
 HEADS = (RetinaHead, RetinaSepBNHead, FCOSHead, ATSSHead, GFLHead)
@@ -51,6 +55,10 @@ class DenseRecord:
         weights (list[Tensor]): Weights of the labels, in the same parts;
             none where the student's loss has none.
         teacher (list): Logits and boxes of the teacher's head, likewise.
+        strides (list[int]): Pixels between the places of each level.
+        scale (int): How many times the student's pixels a side the teacher's
+            images have.
+        first (int): The teacher's level with the places of the first.
     """
 
     logits: List[Tensor] = field(default_factory=list)
@@ -58,6 +66,9 @@ class DenseRecord:
     labels: List[Tensor] = field(default_factory=list)
     weights: List[Tensor] = field(default_factory=list)
     teacher: List[List[Tensor]] = field(default_factory=list)
+    strides: List[int] = field(default_factory=list)
+    scale: int = 1
+    first: int = 0
 
     def row_labels(self, rows: int) -> Tensor:
         """Assigned class of each row in the order of :func:`flatten`.
@@ -79,6 +90,27 @@ class DenseRecord:
             return torch.ones(rows, device=self.logits[0].device)
         return torch.cat([x.reshape(-1) for x in self.weights])
 
+    def of_levels(self, count: int, columns: int, first: int) -> 'DenseRecord':
+        """The first levels alone.
+
+        Args:
+            count (int): How many.
+            columns (int): Class columns of the student.
+            first (int): See the attribute.
+        """
+        sizes = [x.numel() // columns for x in self.logits]
+        rows, total = sum(sizes[:count]), sum(sizes)
+        labels = [self.row_labels(total)[:rows]] if self.labels else []
+        weights = [self.row_weights(total)[:rows]] if self.weights else []
+        return replace(
+            self,
+            logits=self.logits[:count],
+            boxes=self.boxes[:count],
+            labels=labels,
+            weights=weights,
+            first=first,
+        )
+
 
 @MODELS.register_module()
 class DenseLogits(LogitRecorder[DenseRecord]):
@@ -88,6 +120,12 @@ class DenseLogits(LogitRecorder[DenseRecord]):
     head and of the classes that its assigner gave to the locations. The
     teacher's head then scores the same locations on its own features; its
     assigner and losses never run.
+
+    Where the teacher's images have N times the student's pixels a side
+    (``teacher=dict(..., input_scale=N)``), those of its levels are compared
+    whose stride is N times the student's: with N = 2 its second level with
+    the student's first. What the student's last level says is not compared
+    then.
 
     For single-stage detectors whose ``bbox_head`` is one of RetinaNet, FCOS,
     ATSS, GFL and RTMDet or derived from it. Not for TOOD, whose head gives
@@ -130,7 +168,7 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         for role, model in (('student', student), ('teacher', teacher)):
             check_kind(role, model)
         compare_heads(student, teacher, self.class_map)
-        compare_grids(student, teacher)
+        compare_grids(student, teacher, self.input_scale)
 
     def columns(self, student: Model) -> int:
         """How many columns are compared."""
@@ -155,6 +193,14 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         with recording(student.bbox_head) as record:
             yield record
 
+    def rescaled(self, record: DenseRecord, scales: Scales) -> DenseRecord:
+        """The same places on larger images.
+
+        Raises:
+            ValueError: If the images are not ``input_scale`` times as large.
+        """
+        return rescaled(record, scales, self.input_scale)
+
     def replay(
         self, teacher: Model, features: FeatureMaps, record: DenseRecord
     ) -> LogitPair:
@@ -172,9 +218,8 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         """
         head = teacher.bbox_head
         levels = list(head(tuple(features))[0])
-        compare_levels(head, record.logits, levels)
-        anchors = head.prior_generator.num_base_priors[0]
-        columns = record.logits[0].shape[1] // anchors
+        record, levels = same_places(head, record, levels)
+        columns = student_columns(head, record)
         rows = flatten(record.logits, columns)
         target = flatten(levels, head.cls_out_channels)
         labels = record.row_labels(len(rows))
@@ -249,19 +294,27 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         columns = student.bbox_head.cls_out_channels
         if self.needs_boxes:
             batch = student.data_preprocessor(data, False)
-            features = student.extract_feat(batch['inputs'])
+            images = batch['inputs']
+            features = student.extract_feat(images)
             with self.record(student) as record:
                 student.bbox_head.loss(features, batch['data_samples'])
-            levels = record.logits
+        else:
+            images = images_of(student, data)
+            with recording(student.bbox_head) as record:
+                student.bbox_head(student.extract_feat(images))
+        scales = scales_of(data)
+        if scales is not None or self.input_scale != 1:
+            record = self.rescaled(record, scales or [(1.0, 1.0)])
+        head = teacher.bbox_head
+        own = teacher_images(teacher, data, images.shape[2:], self.input_scale)
+        target = list(head(teacher.extract_feat(own))[0])
+        record, target = same_places(head, record, target)
+        levels = record.logits
+        if self.needs_boxes:
             rows = sum(x.numel() for x in levels) // columns
             labels = label_images(
                 record.row_labels(rows), levels, columns
             ).flatten()
-        else:
-            levels = list(student.bbox_head(features_of(student, data))[0])
-        head = teacher.bbox_head
-        target = list(head(features_of(teacher, data))[0])
-        compare_levels(head, levels, target)
         background = softmax(head)
         student_rows, teacher_rows = shared_columns(
             self.class_map,
@@ -290,7 +343,7 @@ def recording(head: Model) -> Iterator[DenseRecord]:
     Raises:
         RuntimeError: If it did not run.
     """
-    record = DenseRecord()
+    record = DenseRecord(strides=strides_of(head))
 
     def note_outputs(output: Sequence, *args: object) -> None:
         record.logits, record.boxes = list(output[0]), list(output[1])
@@ -316,6 +369,90 @@ def recording(head: Model) -> Iterator[DenseRecord]:
     ):
         yield record
     check_ran(record.logits, head)
+
+
+def rescaled(
+    record: DenseRecord, scales: Scales, input_scale: int
+) -> DenseRecord:
+    """What a dense head did, for images ``input_scale`` times as large.
+
+    Raises:
+        ValueError: If they are not all of that size.
+    """
+    check_scales(scales, input_scale)
+    return replace(record, scale=input_scale)
+
+
+def same_places(
+    head: Model, record: DenseRecord, levels: Sequence[Tensor]
+) -> Tuple[DenseRecord, List[Tensor]]:
+    """What both heads gave at the levels whose places are the same.
+
+    Args:
+        head (nn.Module): The teacher's.
+        record (DenseRecord): What the student did.
+        levels (Sequence[Tensor]): Logits or boxes of the teacher's head, all
+            levels.
+
+    Raises:
+        ValueError: If the two have other grids on these images.
+    """
+    found = list(levels)
+    if record.scale != 1:
+        first, count = matched_levels(
+            record.strides, strides_of(head), record.scale
+        )
+        columns = student_columns(head, record)
+        record = record.of_levels(count, columns, first)
+        found = found[first : first + count]
+    compare_levels(head, record.logits, found)
+    return record, found
+
+
+def matched_levels(
+    student: Sequence[int], teacher: Sequence[int], scale: int
+) -> Tuple[int, int]:
+    """Which levels have the same places, where the images differ in size.
+
+    Args:
+        student (Sequence[int]): Strides of the student's levels.
+        teacher (Sequence[int]): Strides of the teacher's levels.
+        scale (int): Pixels a side of the teacher's images over the
+            student's.
+
+    Returns:
+        tuple[int, int]: The teacher's level that has the places of the
+        student's first, and for how many levels they go on together.
+
+    Raises:
+        ValueError: If the student's first level has none.
+    """
+    if scale * student[0] not in teacher:
+        raise ValueError(
+            f'on images of {scale} times the size, no level of the teacher '
+            f"has the places of the student's first: strides of the student "
+            f'are {list(student)}, of the teacher {list(teacher)}, and '
+            f'{scale} times {student[0]} is not among them. Take another '
+            'input_scale, 2 where both have the same strides'
+        )
+    first = list(teacher).index(scale * student[0])
+    count = 0
+    for s, t in zip(student, teacher[first:]):
+        if t != scale * s:
+            break
+        count += 1
+    return first, count
+
+
+def strides_of(head: Model) -> List[int]:
+    """Pixels between the places of each level of a dense head."""
+    return [stride[0] for stride in head.prior_generator.strides]
+
+
+def student_columns(head: Model, record: DenseRecord) -> int:
+    """Class columns of the student; the anchors are also the teacher's."""
+    anchors = head.prior_generator.num_base_priors[0]
+    return record.logits[0].shape[1] // anchors
 
 
 def surest(
@@ -362,13 +499,28 @@ def compare_heads(
         )
 
 
-def compare_grids(student: Model, teacher: Model) -> None:
-    """Raise ValueError unless two heads have the same strides and anchors."""
-    grids = [prior_grid(m.bbox_head) for m in (student, teacher)]
+def compare_grids(student: Model, teacher: Model, scale: int = 1) -> None:
+    """Raise ValueError unless two heads have the same strides and anchors.
+
+    Args:
+        student (nn.Module): A detector with a dense head.
+        teacher (nn.Module): Another.
+        scale (int): Pixels a side of the teacher's images over the
+            student's. Of another than 1, only the levels of
+            :func:`matched_levels` need to be the same.
+    """
+    heads = student.bbox_head, teacher.bbox_head
+    grids = [prior_grid(heads[0], scale), prior_grid(heads[1])]
+    if scale != 1:
+        first, count = matched_levels(
+            strides_of(heads[0]), strides_of(heads[1]), scale
+        )
+        grids = [grids[0][:count], grids[1][first : first + count]]
     if grids[0] != grids[1]:
+        where = ', in pixels of the teacher,' if scale != 1 else ''
         raise ValueError(
             'student and teacher do not predict at the same locations: '
-            f'the student has {grids[0]}, the teacher {grids[1]}. Give '
+            f'the student has{where} {grids[0]}, the teacher {grids[1]}. Give '
             'both the same strides and anchors.'
         )
 
@@ -403,15 +555,18 @@ def columns_of(head: Model, class_map: Optional[ClassMap]) -> int:
     return class_map.count + int(softmax(head))
 
 
-def prior_grid(head: Model) -> List[Any]:
-    """Stride and anchors (width, height) of each level of a dense head."""
+def prior_grid(head: Model, scale: int = 1) -> List[Any]:
+    """Stride and anchors (width, height) of each level of a dense head.
+
+    On images of ``scale`` times the pixels a side.
+    """
     generator = head.prior_generator
     anchors = getattr(generator, 'base_anchors', None)
     levels: List[Any] = []
     for i, stride in enumerate(generator.strides):
-        level: List[Any] = [f'stride {stride[0]}x{stride[1]}']
+        level: List[Any] = [f'stride {scale * stride[0]}x{scale * stride[1]}']
         if anchors is not None:
-            sides = anchors[i][:, 2:] - anchors[i][:, :2]
+            sides = scale * (anchors[i][:, 2:] - anchors[i][:, :2])
             level += [f'{w:.4g}x{h:.4g}' for w, h in sides.tolist()]
         levels.append(tuple(level))
     return levels

@@ -5,8 +5,10 @@ from typing import (
     ContextManager,
     Dict,
     Iterator,
+    List,
     Optional,
     Sequence,
+    Tuple,
     Union,
 )
 
@@ -14,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import FeaturePair, Features
+from mmdet_rankkd.structures import FeaturePair, Features, Scales
 
 from .base import FeatureMaps, Model, Recorder
 from .listening import listening
+from .shared import check_scales
 
 Output = Union[Tensor, Sequence[Tensor], Features]
 
@@ -33,6 +36,12 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
     A layer is a module by its name. Of a network of this package, all that
     its ``features`` gives is taken; of any other module, its output: a map,
     or a sequence of maps such as the levels of a neck.
+
+    Where the teacher's images have N times the student's pixels a side
+    (``teacher=dict(..., input_scale=N)``), the maps that have the same grid
+    on these images are compared: with N = 2 the second level of the teacher's
+    neck with the first of the student's, and so on. Losses count the levels
+    that are left from 0.
 
     Args:
         layer (str): Of the student: ``'backbone'`` of a classifier,
@@ -51,6 +60,9 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
     ) -> None:
         self.layers = dict(student=layer, teacher=teacher_layer or layer)
         self.probe_size = probe_size
+        #: Of the student and of the teacher, which maps are compared; those
+        #: of the same place by default.
+        self.matched: Optional[List[Tuple[int, int]]] = None
 
     def module(self, model: Model, role: str) -> nn.Module:
         """The layer of a model.
@@ -80,6 +92,15 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
         with self.listen(student, 'student', record):
             yield record
 
+    def rescaled(self, record: FeatureRecord, scales: Scales) -> FeatureRecord:
+        """As it is; the maps of the same grid are taken by :meth:`replay`.
+
+        Raises:
+            ValueError: If the images are not ``input_scale`` times as large.
+        """
+        check_scales(scales, self.input_scale)
+        return record
+
     def watch(
         self, teacher: Model, record: FeatureRecord
     ) -> ContextManager[None]:
@@ -100,7 +121,34 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
                     f'the layer {self.layers[role]!r} of the {role} did not '
                     'run in a training pass'
                 )
-        return FeaturePair(record['student'], record['teacher'])
+        return self.pair(record['student'], record['teacher'])
+
+    def pair(self, student: Features, teacher: Features) -> FeaturePair:
+        """The maps that are compared: of another resolution the matched ones.
+
+        Those are found by the first pair, which is that of the blank images.
+
+        Raises:
+            ValueError: If no maps have the same grid, or those that had on
+                the blank images have other ones.
+        """
+        if self.input_scale == 1:
+            return FeaturePair(student, teacher)
+        if self.matched is None:
+            self.matched = match_grids(student, teacher)
+        own = [i for i, _ in self.matched]
+        others = [j for _, j in self.matched]
+        pair = FeaturePair(take(student, own), take(teacher, others))
+        for s, t in zip(pair.student.stages, pair.teacher.stages):
+            if s.shape[2:] != t.shape[2:]:
+                raise ValueError(
+                    'a feature map of the student is of '
+                    f'{tuple(s.shape[2:])} cells and the one of the teacher '
+                    f'that it is compared with of {tuple(t.shape[2:])}. Give '
+                    "the student's data_preprocessor the pad_size_divisor of "
+                    'its largest stride'
+                )
+        return pair
 
     def listen(
         self, model: Model, role: str, record: FeatureRecord
@@ -121,7 +169,9 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
         """Features of a blank image, for their shapes."""
         training = model.training
         model.eval()
-        size = size or self.probe_size
+        if size is None:
+            times = self.input_scale if role == 'teacher' else 1
+            size = times * self.probe_size
         weight = next(model.parameters())
         record = FeatureRecord()
         with self.listen(model, role, record):
@@ -133,6 +183,47 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
                 'in extract_feat'
             )
         return record[role]
+
+
+def match_grids(student: Features, teacher: Features) -> List[Tuple[int, int]]:
+    """Which maps have the same grid, of each grid the deepest ones.
+
+    Args:
+        student (Features): Of an image.
+        teacher (Features): Of the same image at another resolution.
+
+    Raises:
+        ValueError: If none have, or if one is no map.
+    """
+    grids = []
+    for role, found in (('student', student), ('teacher', teacher)):
+        for x in found.stages:
+            if x.dim() != 4:
+                raise ValueError(
+                    f'the {role} has features of shape {tuple(x.shape)}, '
+                    'which have no grid that could be matched at another '
+                    'resolution of the teacher'
+                )
+        sizes = [tuple(x.shape[2:]) for x in found.stages]
+        grids.append({size: i for i, size in enumerate(sizes)})
+    pairs = [(i, grids[1][g]) for g, i in grids[0].items() if g in grids[1]]
+    if not pairs:
+        raise ValueError(
+            'no feature maps of student and teacher have the same grid at '
+            f'the two resolutions: of a blank image the student has '
+            f'{list(grids[0])}, the teacher {list(grids[1])}. Take another '
+            'input_scale, or leave the losses of features out'
+        )
+    return pairs
+
+
+def take(features: Features, levels: Sequence[int]) -> Features:
+    """Some of the maps of a network."""
+    return Features(
+        [features.stages[i] for i in levels],
+        [features.preacts[i] for i in levels],
+        features.pooled,
+    )
 
 
 def as_features(output: Output) -> Features:

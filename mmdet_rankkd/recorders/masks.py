@@ -1,7 +1,7 @@
 """Recorder of two-stage detectors: mask logits of the student's RoIs."""
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Iterator, List, Sequence, Tuple
 
@@ -10,11 +10,11 @@ from mmdet.models.roi_heads import CascadeRoIHead
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import LogitPair, Scales
 
 from .base import FeatureMaps, Model, Recorder
 from .listening import listening
-from .roi import RoILogits
+from .roi import RoILogits, scaled_rois
 
 
 @dataclass
@@ -104,6 +104,15 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
                 f"the student's {type(heads[0]).__name__} did not run in a "
                 'training pass, so there are no masks to distil'
             )
+
+    def rescaled(
+        self, record: List[MaskRecord], scales: Scales
+    ) -> List[MaskRecord]:
+        """The same boxes in pixels of the teacher's images."""
+        return [
+            replace(stage, rois=scaled_rois(stage.rois, scales))
+            for stage in record
+        ]
 
     def replay(
         self,

@@ -1,7 +1,7 @@
 """Recorder of two-stage detectors: class logits of the student's RoIs."""
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
@@ -10,12 +10,18 @@ from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair, mean_over_processes
+from mmdet_rankkd.structures import LogitPair, Scales, mean_over_processes
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .classes import ClassMap, ClassMapConfig
 from .listening import listening
-from .shared import choose_rows, features_of, shared_columns
+from .shared import (
+    choose_rows,
+    images_of,
+    scales_of,
+    shared_columns,
+    teacher_images,
+)
 
 
 @dataclass
@@ -168,6 +174,15 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
                 'loss_and_target, so there are no logits to distil'
             )
 
+    def rescaled(
+        self, record: List[RoIRecord], scales: Scales
+    ) -> List[RoIRecord]:
+        """The same boxes in pixels of the teacher's images."""
+        return [
+            replace(stage, rois=scaled_rois(stage.rois, scales))
+            for stage in record
+        ]
+
     def replay(
         self,
         teacher: Model,
@@ -266,7 +281,7 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
             student (nn.Module): The student.
             teacher (nn.Module): The teacher.
             data (dict): A batch of a validation loader; ground truth in
-                pixels of the network's input.
+                pixels of the student's input.
 
         Returns:
             tuple[Tensor, Tensor]: Student and teacher logits in the columns
@@ -278,11 +293,14 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
         if self.class_map is not None:
             labels = torch.cat([s.gt_instances.labels for s in samples])
             rois = rois[self.class_map.relabel(labels) >= 0]
-        logits = [
-            box_logits(m, features_of(m, data), rois, -1)
-            for m in (student, teacher)
-        ]
-        return self._compared_columns(logits[0], logits[1])
+        images = images_of(student, data)
+        own = teacher_images(teacher, data, images.shape[2:], self.input_scale)
+        logits = box_logits(student, student.extract_feat(images), rois, -1)
+        scales = scales_of(data)
+        if scales is not None:
+            rois = scaled_rois(rois, scales)
+        target = box_logits(teacher, teacher.extract_feat(own), rois, -1)
+        return self._compared_columns(logits, target)
 
 
 def note(
@@ -317,6 +335,22 @@ def box_logits(
         return model.roi_head._bbox_forward(features, rois)['cls_score']
     stage %= len(box_heads(model))
     return model.roi_head._bbox_forward(stage, features, rois)['cls_score']
+
+
+def scaled_rois(rois: Tensor, scales: Scales) -> Tensor:
+    """RoIs in pixels of other images.
+
+    Args:
+        rois (Tensor): Image index, x1, y1, x2, y2, shape (N, 5).
+        scales (list): Factors (width, height) of each image.
+
+    Returns:
+        Tensor: Float32 or wider, shape (N, 5).
+    """
+    rois = rois.to(torch.promote_types(rois.dtype, torch.float32))
+    factors = rois.new_tensor([(w, h, w, h) for w, h in scales])
+    images = rois[:, 0].long()
+    return torch.cat([rois[:, :1], rois[:, 1:] * factors[images]], 1)
 
 
 def ground_truth_rois(samples: Sequence[Any]) -> Tensor:

@@ -1,8 +1,11 @@
 """What several logit hooks do alike."""
 
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
+import torch.nn.functional as F
 from torch import Tensor
+
+from mmdet_rankkd.structures import Scales, teacher_scales
 
 from .classes import ClassMap
 
@@ -39,10 +42,76 @@ def ranking_warning(columns: Optional[int]) -> Optional[str]:
     )
 
 
-def features_of(model: Any, data: dict) -> Any:
-    """Features of a batch of raw images, on the model's own preprocessing."""
-    images = model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
-    return model.extract_feat(images)
+def images_of(model: Any, data: dict) -> Tensor:
+    """A batch of raw images, on the model's own preprocessing."""
+    return model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
+
+
+def teacher_images(
+    teacher: Any, data: dict, student_size: Sequence[int], input_scale: int
+) -> Tensor:
+    """A batch of raw images as the teacher's config wants them.
+
+    Args:
+        teacher (nn.Module): The teacher.
+        data (dict): ``teacher_inputs``, or else ``inputs``, as they were
+            loaded.
+        student_size (Sequence[int]): Height and width of the student's
+            padded batch.
+        input_scale (int): ``teacher_inputs`` are padded further to so many
+            times that size, so that places stay the same; of 1, not.
+
+    Returns:
+        Tensor: Shape (B, 3, H, W).
+
+    Raises:
+        ValueError: If they are larger than that, or the images are not so
+            many times as large as the student's.
+    """
+    own = data.get('teacher_inputs')
+    images = images_of(teacher, data if own is None else dict(inputs=own))
+    if input_scale == 1 or 'teacher_inputs' not in data:
+        return images
+    check_scales(scales_of(data), input_scale)
+    height, width = (input_scale * n for n in student_size)
+    more = (height - images.shape[2], width - images.shape[3])
+    if min(more) < 0:
+        raise ValueError(
+            f"the teacher's batch is {tuple(images.shape[2:])} pixels, and "
+            f'input_scale={input_scale} times the padded batch of the student '
+            f'is {(height, width)}. Give the data_preprocessor of the student '
+            "a pad_size_divisor of at least the teacher's over "
+            f'{input_scale}'
+        )
+    value = getattr(teacher.data_preprocessor, 'pad_value', 0)
+    return F.pad(images, (0, more[1], 0, more[0]), value=value)
+
+
+def scales_of(data: dict) -> Optional[Scales]:
+    """See ``structures.teacher_scales``; None without images of a teacher."""
+    if 'teacher_inputs' not in data:
+        return None
+    return teacher_scales(data['data_samples'])
+
+
+def check_scales(scales: Optional[Scales], input_scale: int) -> None:
+    """Raise ValueError unless all images are as declared.
+
+    Args:
+        scales (list, optional): See ``structures.teacher_scales``.
+        input_scale (int): How many times the student's pixels a side the
+            teacher's images should have.
+    """
+    found = set(scales or [(1.0, 1.0)])
+    if found != {(input_scale, input_scale)}:
+        raise ValueError(
+            "the teacher's images have these times the student's pixels "
+            f'(width, height): {sorted(found)}, and input_scale of the '
+            f'teacher is {input_scale}. Places, which dense heads and '
+            'features are compared at, are the same where all images have '
+            'one whole factor, N: set it with TwoResolutions(scale=N) in the '
+            'pipeline and teacher=dict(..., input_scale=N)'
+        )
 
 
 def shared_columns(

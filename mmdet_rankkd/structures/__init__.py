@@ -4,8 +4,10 @@ from .crossing import Crossing, HeadMaps, Predictions
 from .distill_batch import DistillBatch, Probe
 from .features import FeaturePair, Features
 from .logit_pair import LogitPair, confidence, mean_over_processes
+from .teacher_scale import TEACHER_SCALE, Scales, teacher_scales
 
 __all__ = [
+    'TEACHER_SCALE',
     'BoxPair',
     'ClsDataSample',
     'Crossing',
@@ -16,6 +18,8 @@ __all__ = [
     'LogitPair',
     'Predictions',
     'Probe',
+    'Scales',
     'confidence',
     'mean_over_processes',
+    'teacher_scales',
 ]

@@ -63,3 +63,29 @@ def test_an_evaluator_without_metrics(distill_cfg, tmp_path):
     with pytest.raises(ValueError, match='format_only=True.*val_evaluator'):
         check_teacher(distill_cfg)
     assert not list(tmp_path.glob('out*'))
+
+
+def test_it_is_tested_at_its_own_resolution(distill_cfg, project, tmp_path):
+    """As by its own test with its own resize in place of the student's."""
+    teacher = Config.fromfile(project / 'teacher.py')
+    for config in (teacher, distill_cfg):
+        config.test_evaluator = dict(type='mmengine.SumOfScores')
+        config.work_dir = str(tmp_path / 'work')
+    resize = dict(type='Resize', scale=(192, 160), keep_ratio=True)
+    dataset = distill_cfg.test_dataloader.dataset
+    at_students = check_teacher(distill_cfg)['scores']
+    dataset.pipeline = [
+        dict(
+            type='mmdet_rankkd.TwoResolutions',
+            pipeline=dataset.pipeline,
+            teacher=resize,
+        )
+    ]
+    facts = check_teacher(distill_cfg)
+    teacher.test_dataloader.dataset.pipeline[1] = resize
+    runner = make_runner(teacher)
+    weights = torch.load(project / 'teacher.pth')['state_dict']
+    runner.model.load_state_dict(weights)
+    assert facts['scores'] == runner.test()['scores'] != at_students
+    # The config that was checked still gives both images.
+    assert 'teacher_only' not in dataset.pipeline[0]

@@ -125,6 +125,7 @@ def plain_losses(model: Any, data: dict) -> Dict[str, Any]:
     """Losses of the student alone, summed over both views if there are two."""
     data = copy.deepcopy(data)
     strong = data.pop('strong_inputs', None)
+    data.pop('teacher_inputs', None)
     preprocess = model.data_preprocessor.student
     inputs = preprocess(data, True)
     losses = model.student(**inputs, mode='loss')

@@ -17,6 +17,7 @@ from mmdet_rankkd.datasets.box_pixels import (
     PIXELS,
     box_pixels,
     in_input_pixels,
+    kept_random_state,
 )
 from mmdet_rankkd.distillers.base import BaseDistiller
 from mmdet_rankkd.distillers.build import build_recorder
@@ -133,8 +134,9 @@ class TauHook(Hook):
             FileNotFoundError: If the teacher is not there.
             TypeError: If the logit hook is not for these models.
             ValueError: If the student trains alone and no teacher is given;
-                if student and teacher do not match; or if it cannot be known
-                in pixels of what the ground-truth boxes are.
+                if student and teacher do not match; if the teacher has an
+                ``input_scale`` and no images of its own here; or if it cannot
+                be known in pixels of what the ground-truth boxes are.
         """
         if not self._is_ready:
             self._build(model)
@@ -142,9 +144,13 @@ class TauHook(Hook):
             warning = ranking_warning(self.columns)
             if warning is not None:
                 warn(warning)
+        dataset: Any = getattr(loader, 'dataset', loader)
+        assert self.teacher is not None
+        if self.teacher.input_scale not in (None, 1):
+            check_teachers_images(dataset)
         if not self.logits.needs_boxes:
             return None
-        return self.boxes or box_pixels(getattr(loader, 'dataset', loader))
+        return self.boxes or box_pixels(dataset)
 
     def _build(self, model: nn.Module) -> None:
         distiller = as_distiller(model)
@@ -223,6 +229,18 @@ class TauHook(Hook):
             warn('no row to compare, so kendall_tau is not logged')
             return None
         return tau / count
+
+
+def check_teachers_images(dataset: Any) -> None:
+    """Raise ValueError if a data set gives the teacher no images."""
+    with kept_random_state():
+        found = dataset[0]
+    if 'teacher_inputs' not in found:
+        raise ValueError(
+            'TauHook: the teacher has an input_scale, and the pipeline of the '
+            'images held out gives it none of its own resolution; put that '
+            'into TwoResolutions too'
+        )
 
 
 def warn(fact: str) -> None:

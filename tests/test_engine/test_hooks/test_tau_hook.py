@@ -303,3 +303,69 @@ def test_rows_with_a_nan_are_left_out(distill_cfg, student_cfg):
     assert '1 rows have a NaN' in log_of(student_cfg)
     student[:] = torch.nan
     assert hook.measure(runner.model, [batch]) is None
+
+
+def in_two_resolutions(dataset, **settings):
+    """The data set's pipeline, and an image of the teacher's beside."""
+    dataset.pipeline = [
+        dict(
+            type='mmdet_rankkd.TwoResolutions',
+            pipeline=dataset.pipeline,
+            **settings,
+        )
+    ]
+
+
+@pytest.mark.parametrize('first', ['Resize', 'LoadAnnotations'])
+def test_a_teacher_at_its_own_resolution(distill_cfg, project, first):
+    """As a teacher whose own preprocessing enlarges what the loader gives."""
+    dataset = distill_cfg.val_dataloader.dataset
+    pipeline = dataset.pipeline
+    if first == 'LoadAnnotations':
+        pipeline[1], pipeline[2] = pipeline[2], pipeline[1]
+    in_two_resolutions(dataset, scale=2)
+    runner = make_runner(distill_cfg)
+    runner.val_loop  # noqa: B018
+    hook = TauHook()
+    found = hook.measure(runner.model, runner.val_dataloader)
+    model, taus = runner.model, []
+    for batch in runner.val_dataloader:
+        student, teacher = model.student.eval(), model.teacher.model
+        for image, larger, sample in zip(
+            batch['inputs'], batch['teacher_inputs'], batch['data_samples']
+        ):
+            assert larger.shape[1:] == tuple(2 * x for x in image.shape[1:])
+            boxes = sample.gt_instances.bboxes
+            boxes = getattr(boxes, 'tensor', boxes)
+            if first == 'Resize':
+                boxes = boxes * torch.tensor(sample.scale_factor * 2)
+            rows = []
+            for network, pixels, factor in (
+                (student, image, 1),
+                (teacher, larger, 2),
+            ):
+                data = network.data_preprocessor(dict(inputs=[pixels]), False)
+                rois = torch.cat(
+                    [torch.zeros(len(boxes), 1), factor * boxes], 1
+                )
+                with torch.no_grad():
+                    features = network.extract_feat(data['inputs'])
+                    scores = network.roi_head._bbox_forward(features, rois)
+                rows.append(scores['cls_score'])
+            taus += kendall_tau(*rows).tolist()
+    assert found == pytest.approx(np.mean(taus), abs=1e-5)
+
+
+def test_a_scale_needs_images_of_the_teachers(distill_cfg):
+    """Before the first step; training has them."""
+    data = distill_cfg.train_dataloader.dataset
+    data.pipeline.insert(2, dict(type='Resize', scale=(96, 96)))
+    in_two_resolutions(data, scale=2)
+    distill_cfg.model.teacher.input_scale = 2
+    with pytest.raises(ValueError, match='put that into TwoResolutions too'):
+        make_runner(with_hook(distill_cfg)).train()
+    in_two_resolutions(distill_cfg.val_dataloader.dataset, scale=2)
+    runner = make_runner(distill_cfg)
+    runner.train()
+    values, _ = runner.message_hub.log_scalars['val/kendall_tau'].data
+    assert len(values) == 1 and -1 <= values[0] <= 1
