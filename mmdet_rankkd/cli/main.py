@@ -17,6 +17,7 @@ from .distill import distill
 from .doctor import doctor
 from .export import export
 from .make_config import make_config
+from .pseudo_label import pseudo_label
 from .sweep import sweep
 from .test import test
 from .train import train
@@ -30,6 +31,7 @@ SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
         test,
         export,
         convert,
+        pseudo_label,
     ),
     'Experiments': (demo, demo_cls, sweep, make_config),
 }

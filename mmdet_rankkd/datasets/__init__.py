@@ -13,6 +13,7 @@ from .transforms import (
     ResizeShort,
     TwoViews,
 )
+from .unlabelled import UnlabelledDataset
 
 __all__ = [
     'CIFAR100',
@@ -28,5 +29,6 @@ __all__ = [
     'RandomResizedCrop',
     'ResizeShort',
     'TwoViews',
+    'UnlabelledDataset',
     'make_digits',
 ]
