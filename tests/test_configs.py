@@ -25,6 +25,8 @@ CLASSIFICATION = ('cifar100', 'digits_cls', 'imagenet')
 COCO = [p for p in CONFIGS if p.parent.name == 'coco']
 METHODS = {
     'kd': ['mmdet_rankkd.KLDivLoss'],
+    'kd-pseudo': ['mmdet_rankkd.KLDivLoss'],
+    'kd-unlabelled': ['mmdet_rankkd.KLDivLoss'],
     'rank': ['mmdet_rankkd.KendallRankLoss'],
     'fitnet': ['mmdet_rankkd.FitNetLoss'],
     'fgfi': ['mmdet_rankkd.FGFILoss'],
