@@ -97,7 +97,8 @@ def test_round_trip_and_build(path, tmp_path):
 )
 def test_fifteen_lines_beyond_base(path):
     lines = path.read_text().splitlines()
-    end = next(i for i, x in enumerate(lines) if x.startswith('model'))
+    first = ('model', 'labelled')
+    end = next(i for i, x in enumerate(lines) if x.startswith(first))
     assert len([x for x in lines[end:] if x.strip()]) <= 15
 
 
