@@ -25,7 +25,7 @@ from mmdet_rankkd.losses import (
 from mmdet_rankkd.utils import register_all_modules
 
 ROOT = Path(__file__).parents[1]
-PAIR = 'rankkd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
+PAIR = 'coco/rankkd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
 
 
 def batch(images, height, width, objects=8):
@@ -56,12 +56,12 @@ def batch(images, height, width, objects=8):
     return dict(inputs=inputs, data_samples=samples)
 
 
-def build_distiller(device, prepare=None, **options):
-    """The distiller of the pair, its teacher with random weights.
+def build_distiller(device, prepare=None, pair=PAIR, **options):
+    """The distiller of a pair, its teacher with random weights.
 
     Options are those of the teacher; ``prepare`` may change its weights.
     """
-    config = Config.fromfile(ROOT / 'configs/coco' / PAIR)
+    config = Config.fromfile(ROOT / 'configs' / pair)
     teacher = load_config(config.model.teacher.config)
     for model in (teacher.model, config.model.student):
         model.backbone.init_cfg = None

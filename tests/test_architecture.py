@@ -35,7 +35,7 @@ ROOMS = [
     ('evaluation', 'registry structures', 'torch numpy mmengine'),
     ('recorders', 'registry structures', 'torch mmengine mmdet'),
     ('distillers', ABOVE, 'torch mmengine mmcv'),
-    ('engine', ABOVE, DETECTION),
+    ('engine', ABOVE, f'{DETECTION} pycocotools tqdm'),
     ('utils', ABOVE, 'mmdet'),
     ('deploy', ABOVE, f'{DETECTION} cv2 onnxruntime'),
     (

@@ -18,6 +18,7 @@ from .doctor import doctor
 from .export import export
 from .figures import figures
 from .make_config import make_config
+from .pseudo_label import pseudo_label
 from .report import report
 from .sweep import sweep
 from .test import test
@@ -33,6 +34,7 @@ SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
         report,
         export,
         convert,
+        pseudo_label,
     ),
     'Experiments': (demo, demo_cls, sweep, figures, make_config),
 }

@@ -14,6 +14,7 @@ from .transforms import (
     TwoViews,
 )
 from .two_resolutions import TwoResolutions
+from .unlabelled import UnlabelledDataset
 
 __all__ = [
     'CIFAR100',
@@ -30,5 +31,6 @@ __all__ = [
     'ResizeShort',
     'TwoResolutions',
     'TwoViews',
+    'UnlabelledDataset',
     'make_digits',
 ]

@@ -33,6 +33,9 @@ COLORS = {
 CLASSES = tuple(f'{color} {digit}' for digit in range(10) for color in COLORS)
 IMAGE_SIZE = 64
 SPLITS = {'train': 2000, 'val': 1000}
+#: Numbers that each split is drawn from. 'more' has the handwriting of 'train'
+#: in images of its own.
+SEEDS = {'train': 0, 'val': 1, 'more': 2}
 #: SHA-256 over the pixels and annotations of the set of the default size.
 DIGEST = '28f7a674a9539832c60c4bdd44faf06b22bac71ac74a75ac482b8a1b4dcae06e'
 
@@ -147,7 +150,7 @@ def make_split(
     is_val = np.arange(len(source.target)) % 4 == 0
     mask = is_val if split == 'val' else ~is_val
     digits, labels = source.images[mask], source.target[mask]
-    rng = np.random.RandomState(list(SPLITS).index(split))
+    rng = np.random.RandomState(SEEDS[split])
     (root / split).mkdir(parents=True)
     images: List[dict] = []
     annotations: List[dict] = []
@@ -213,7 +216,8 @@ def make_digits(
 
     Args:
         root (str or Path): Folder of the set.
-        splits (dict, optional): Images per split, 2,000 and 300 by default.
+        splits (dict, optional): Images per split, 2,000 of ``train`` and
+            1,000 of ``val`` by default; there is ``more``, too.
         size (int): Side of the images in pixels.
         expected (str, optional): SHA-256 that the set must have. Known for
             the default set.

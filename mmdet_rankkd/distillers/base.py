@@ -8,6 +8,7 @@ from typing import (
     List,
     Optional,
     Sequence,
+    Set,
     Tuple,
     Union,
 )
@@ -16,7 +17,11 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmdet_rankkd.recorders import LogitRecorder, Recorder
-from mmdet_rankkd.structures import DistillBatch, teacher_scales
+from mmdet_rankkd.structures import (
+    DistillBatch,
+    NoGroundTruth,
+    teacher_scales,
+)
 
 from .build import (
     RecorderProbe,
@@ -27,7 +32,7 @@ from .build import (
 )
 from .common import own_random_numbers
 from .preprocessor import DistillDataPreprocessor
-from .report import report, tau_of
+from .report import report, tau_of, warn
 from .student_wrapper import StudentWrapper
 from .teacher import Teacher, teacher_from
 
@@ -89,6 +94,8 @@ class BaseDistiller(StudentWrapper):
         self.recorders: Dict[str, Recorder] = {'logits': self.logits}
         self.recorders.update(probe.recorders)
         self.log_tau = log_tau
+        #: Losses that had to pass over images without annotations.
+        self.annotated_only: Set[str] = set()
         self._is_ready = False
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
@@ -203,16 +210,36 @@ class BaseDistiller(StudentWrapper):
             ValueError: If the student has a loss of one of their names.
         """
         active = {} if batch is None else self.active_losses()
-        for name, loss in self.losses.items():
+        for name in self.losses:
             if name in losses:
                 raise ValueError(
                     f'the student has a loss named {name!r} already; give '
                     'the distillation loss another loss_name'
                 )
-            value = loss.distill(batch) if name in active else loss.idle()
+            value = self._value(name, batch if name in active else None)
             if value is not None:
                 losses[name] = value
         tau = tau_of(batch.logits) if batch and self.log_tau else None
         if tau is not None:
             losses['kendall_tau'] = tau
         return losses
+
+    def _value(
+        self, name: str, batch: Optional[DistillBatch]
+    ) -> Optional[Tensor]:
+        """A loss of a batch; idle without one, or without what it needs."""
+        loss: Any = self.losses[name]
+        if batch is None:
+            return loss.idle()
+        try:
+            return loss.distill(batch)
+        except NoGroundTruth as error:
+            if batch.logits.labelled:
+                raise
+            if name not in self.annotated_only:
+                self.annotated_only.add(name)
+                warn(
+                    f'{name}: {error}. It is taken on the images with '
+                    'annotations alone'
+                )
+            return loss.idle()

@@ -1,9 +1,20 @@
 """Distillation of detectors."""
 
+from dataclasses import replace
+from typing import Any, Dict, Optional
+
+from torch import Tensor
+
 from mmdet_rankkd.compat import check_mmcv_ops
 from mmdet_rankkd.registry import MODELS
 
 from .base import BaseDistiller
+from .unlabelled import (
+    compare_processes,
+    split_images,
+    without_objects,
+    zeros_of,
+)
 
 check_mmcv_ops()
 
@@ -31,6 +42,96 @@ class DistillDetector(BaseDistiller):
     :class:`BaseDistiller`. Feature losses see the levels of the neck. What
     else a loss compares (``LDLoss`` distributions of boxes, ``CrossKDLoss``
     maps inside the heads, ``MaskKDLoss`` masks) is recorded when it asks.
+
+    Args:
+        unlabelled (bool): Whether there are images without annotations, which
+            come from a pipeline without ``LoadAnnotations``. The student's
+            own losses are then those of the others alone, as if the batch had
+            no more; each distillation loss is the mean over all images, of
+            the two kinds one after the other, weighted by their numbers. A
+            loss that needs ground truth takes the images that have it, and
+            says so once. Of several processes, each has both kinds in a step,
+            or all have the same one.
+        **kwargs (Any): Those of :class:`BaseDistiller`.
+
+    Raises:
+        ValueError: If ``unlabelled`` is set for a student with masks, whose
+            data preprocessor asks for those of each image.
     """
 
     FEATURES = dict(layer='neck', probe_size=128)
+
+    def __init__(self, unlabelled: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unlabelled = unlabelled
+        if unlabelled and getattr(self.student, 'with_mask', False):
+            raise ValueError(
+                'unlabelled=True is not for detectors with masks: the data '
+                'preprocessor of MMDetection asks for the masks of each '
+                'image. Annotate the images by the teacher: rankkd '
+                'pseudo-label'
+            )
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        mode: str = 'tensor',
+        teacher_inputs: Optional[Tensor] = None,
+        strong: Optional[dict] = None,
+    ) -> Any:
+        """As :meth:`BaseDistiller.forward`.
+
+        Raises:
+            ValueError: If images have no annotations and ``unlabelled`` is
+                not set.
+        """
+        images = (inputs, data_samples, mode, teacher_inputs, strong)
+        if mode != 'loss' or data_samples is None:
+            return super().forward(*images)
+        known, blank = split_images(data_samples)
+        if self.unlabelled:
+            compare_processes(bool(known), bool(blank), inputs.device)
+        elif blank:
+            raise ValueError(
+                f'image {data_samples[blank[0]].get("img_path")} has no '
+                'annotations, not even an empty list of boxes. Add '
+                'LoadAnnotations to its pipeline, or let such images count '
+                'for distillation only: DistillDetector(unlabelled=True)'
+            )
+        if not blank:
+            return super().forward(*images)
+        parts = []
+        for rows in (known, blank):
+            own = None if teacher_inputs is None else teacher_inputs[rows]
+            samples = [data_samples[i] for i in rows]
+            if rows:
+                take = super().forward if rows is known else self._blank
+                parts.append(
+                    take(inputs[rows], samples, 'loss', teacher_inputs=own)
+                )
+        if not known:
+            return parts[0]
+        labelled, unlabelled = parts
+        for name in self.losses:
+            if name in labelled and name not in self.annotated_only:
+                labelled[name] = (
+                    len(known) * labelled[name] + len(blank) * unlabelled[name]
+                ) / len(data_samples)
+        return labelled
+
+    def _blank(
+        self,
+        inputs: Tensor,
+        data_samples: list,
+        mode: str,
+        teacher_inputs: Optional[Tensor],
+    ) -> Dict[str, Any]:
+        """Distillation losses of images without annotations."""
+        samples = [without_objects(x, inputs.device) for x in data_samples]
+        losses, batch = self._pass(inputs, samples, teacher_inputs)
+        if batch is not None:
+            batch.logits = replace(batch.logits, labelled=False)
+            if not self.logits.labels_of_teacher:
+                batch.logits.labels = batch.logits.foreground = None
+        return self.add_losses(zeros_of(losses), batch)

@@ -91,6 +91,8 @@ class LogitRecorder(Recorder[Record, LogitPair]):
 
     #: The classes that are compared, where student and teacher know others.
     class_map: Optional[ClassMap] = None
+    #: Whether the rows' labels are the teacher's and not of ground truth.
+    labels_of_teacher = False
 
     @abstractmethod
     def columns(self, student: Model) -> Optional[int]:

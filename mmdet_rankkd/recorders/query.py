@@ -80,6 +80,8 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         ValueError: If ``queries`` is not positive.
     """
 
+    labels_of_teacher = True
+
     def __init__(
         self, queries: int = 50, class_map: Optional[ClassMapConfig] = None
     ) -> None:

@@ -3,7 +3,12 @@ from .cls_data_sample import ClsDataSample
 from .crossing import Crossing, HeadMaps, Predictions
 from .distill_batch import DistillBatch, Probe
 from .features import FeaturePair, Features
-from .logit_pair import LogitPair, confidence, mean_over_processes
+from .logit_pair import (
+    LogitPair,
+    NoGroundTruth,
+    confidence,
+    mean_over_processes,
+)
 from .teacher_scale import TEACHER_SCALE, Scales, teacher_scales
 
 __all__ = [
@@ -16,6 +21,7 @@ __all__ = [
     'Features',
     'HeadMaps',
     'LogitPair',
+    'NoGroundTruth',
     'Predictions',
     'Probe',
     'Scales',

@@ -8,7 +8,7 @@ from torch import nn
 from .box_pair import BoxPair
 from .crossing import Crossing, HeadMaps
 from .features import FeaturePair
-from .logit_pair import LogitPair
+from .logit_pair import LogitPair, NoGroundTruth
 
 Found = TypeVar('Found')
 
@@ -60,6 +60,19 @@ class DistillBatch:
                 'pipeline of a classifier; detectors have none.'
             )
         return self.strong
+
+    def ground_truth(self, who: str) -> List[Any]:
+        """The data samples, with the objects of each image.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            NoGroundTruth: If the images have no annotations.
+        """
+        if not self.logits.labelled:
+            raise NoGroundTruth(f'{who} needs the objects of each image')
+        return self.data_samples
 
     def layers(self, who: str) -> FeaturePair:
         """Features of the two networks.

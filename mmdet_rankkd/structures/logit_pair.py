@@ -8,6 +8,10 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 
+class NoGroundTruth(ValueError):
+    """A loss needs what images without annotations do not have."""
+
+
 @dataclass
 class LogitPair:
     """Logits of the same things by student and teacher, row by row.
@@ -33,6 +37,9 @@ class LogitPair:
             of its own.
         tau_rows (Tensor, optional): Rows that the logged tau is taken on,
             shape (N,), boolean; None for all.
+        labelled (bool): Whether the images have annotations. Where they have
+            none, ``labels`` and ``foreground`` are None, unless they are the
+            teacher's.
     """
 
     student: Tensor
@@ -46,6 +53,7 @@ class LogitPair:
     stage: Optional[Tensor] = None
     stage_weights: Sequence[float] = (1.0,)
     tau_rows: Optional[Tensor] = None
+    labelled: bool = True
 
 
 def confidence(logits: Tensor, background: bool) -> Tensor:

@@ -227,6 +227,8 @@ class CrossKDLoss(DistillLoss):
 
     def distill(self, batch: DistillBatch) -> Tensor:
         """Weighted loss of a batch."""
+        # It divides by the number of places on objects.
+        batch.ground_truth('CrossKDLoss')
         crossing = batch.crossed('CrossKDLoss')
         crossed = crossing.rest(self.match(crossing.student, crossing.teacher))
         return self(

@@ -153,10 +153,11 @@ class LDLoss(DistillLoss):
 
     def distill(self, batch: DistillBatch) -> Tensor:
         """Weighted loss of a batch."""
+        samples = batch.ground_truth('LDLoss')
         pair = batch.distributions('LDLoss')
         weight = pair.confidence * pair.foreground
         if self.valuable_weight:
-            region = self.region(pair, batch.data_samples)
+            region = self.region(pair, samples)
             weight = weight + self.valuable_weight / 4 * region
         counts = weight > 0
         return self(pair.student[counts], pair.teacher[counts], weight[counts])

@@ -247,7 +247,9 @@ class FGDLoss(FeatureLoss):
         """Weighted loss of a batch, on masks of its boxes."""
         layers = batch.layers('FGDLoss')
         masks = object_masks(
-            layers.student.stages, batch.data_samples, self.reference_slip
+            layers.student.stages,
+            batch.ground_truth('FGDLoss'),
+            self.reference_slip,
         )
         return self(*layers, masks=masks)
 

@@ -108,7 +108,7 @@ class FGFILoss(FeatureLoss):
         masks = imitation_masks(
             batch.student_model,
             layers.student.stages,
-            batch.data_samples,
+            batch.ground_truth('FGFILoss'),
             self.mask_factor,
         )
         return self(*layers, masks=masks)

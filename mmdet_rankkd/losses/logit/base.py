@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdet_rankkd.structures import DistillBatch, LogitPair
+from mmdet_rankkd.structures import DistillBatch, LogitPair, NoGroundTruth
 
 from ..base import DistillLoss
 from .choice import check_choice, choose
@@ -96,13 +96,16 @@ def check_labels(labels: Optional[Tensor], logits: Tensor, who: str) -> Tensor:
     """Return the target classes of a loss that needs them, checked.
 
     Raises:
-        ValueError: If they are missing, of another length, no whole numbers
+        NoGroundTruth: If they are missing.
+        ValueError: If they are of another length, no whole numbers
             or outside [0, C),
             or if C < 2.
     """
     rows, classes = logits.shape
     if labels is None:
-        raise ValueError(f'{who} needs labels: the target class of each row')
+        raise NoGroundTruth(
+            f'{who} needs labels: the target class of each row'
+        )
     if labels.shape != (rows,):
         raise ValueError(
             f'{who} needs one label per row, ({rows},), got '

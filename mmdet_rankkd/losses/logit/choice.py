@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmdet_rankkd.structures import (
     LogitPair,
+    NoGroundTruth,
     confidence,
     mean_over_processes,
 )
@@ -56,6 +57,8 @@ def choose(
     Raises:
         ValueError: If the background column is asked for and the recorder
             leaves it out.
+        NoGroundTruth: If rows of objects are asked for, and the images have
+            no annotations.
     """
     if background and not pair.background:
         raise ValueError(
@@ -63,6 +66,9 @@ def choose(
             'the head has none (sigmoid), or the recorder leaves it out '
             '(background=False)'
         )
+    of_objects = rows in ('foreground', 'per_object')
+    if of_objects and not pair.labelled and pair.foreground is None:
+        raise NoGroundTruth(f'{who} has rows={rows!r}')
     if rows is not None:
         pair = _with_rows(pair, rows)
     if background is False and pair.background:
