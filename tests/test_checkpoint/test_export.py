@@ -342,7 +342,7 @@ def test_a_student_that_does_not_fit_its_config(training_checkpoint, tmp_path):
         export_student(path, tmp_path / 'student.pth')
     with pytest.raises(ValueError, match='no weights'):
         student_weights({'distiller.x': torch.ones(1)})
-    with pytest.raises(ValueError, match='no tensors: epoch.*convert_check'):
+    with pytest.raises(ValueError, match='no tensors: epoch.*rankkd convert'):
         student_weights(dict(epoch=3, model={}))
 
 
