@@ -75,4 +75,4 @@ docs-serve: $(VENV_DOCS)/set-up-done  ## show the site at http://127.0.0.1:8000
 # Without the settings and fixtures of tests/, which need the whole stack.
 test-docs: $(VENV_DOCS)/set-up-done  ## the built site in a browser, where one is
 	@$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider -rs \
-		--override-ini addopts= docs/extensions/test_site.py
+		--override-ini addopts= docs/extensions

@@ -22,7 +22,13 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmdet_rankkd', 'mmdet_rankkd.*']),
-    package_data={'mmdet_rankkd': ['.mim/*.yml', '.mim/**/*']},
+    package_data={
+        'mmdet_rankkd': [
+            '.mim/*.yml',
+            '.mim/**/*',
+            'experiments/*.html',
+        ]
+    },
     # Neither mmengine, mmcv and mmdet nor their onedl-* builds are named:
     # either family may be installed, and pip must not put one over the other.
     install_requires=[

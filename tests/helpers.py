@@ -258,7 +258,11 @@ def run_two_processes(script, *arguments):
             path = Path(folder) / 'script.py'
             path.write_text(script + END_OF_PROCESS)
         command = [sys.executable, '-W', 'ignore', '-m']
-        launcher = ['torch.distributed.run', '--standalone', '--nproc_per_node=2']
+        launcher = [
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node=2',
+        ]
         done = subprocess.run(
             [*command, *launcher, path, *arguments],
             capture_output=True,

@@ -37,7 +37,11 @@ ROOMS = [
     ('distillers', ABOVE, 'torch mmengine mmcv'),
     ('engine', ABOVE, DETECTION),
     ('utils', ABOVE, 'mmdet'),
-    ('experiments', ABOVE, f'{DETECTION} matplotlib cv2 scipy ray'),
+    (
+        'experiments',
+        ABOVE,
+        f'{DETECTION} matplotlib cv2 scipy ray tqdm pycocotools',
+    ),
     ('cli', ABOVE, 'click'),
     ('__main__', 'cli', ''),
 ]

@@ -175,6 +175,7 @@ def test_wheel_content(wheel):
         'configs/digits/faster-rcnn_r50-quarter_fpn_digits.pth',
         'configs/_base_/recipes/coco_1x.py',
     } <= mim
+    assert 'mmdet_rankkd/experiments/explore.html' in names
     tops = {n.split('/')[0] for n in names if '.dist-info' not in n}
     assert tops == {'mmdet_rankkd'}
     metadata = (

@@ -17,6 +17,7 @@ from .distill import distill
 from .doctor import doctor
 from .export import export
 from .make_config import make_config
+from .report import report
 from .sweep import sweep
 from .test import test
 from .train import train
@@ -28,6 +29,7 @@ SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
         check,
         train,
         test,
+        report,
         export,
         convert,
     ),
