@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 from urllib.parse import quote
 
 import cv2
@@ -56,7 +56,7 @@ class Run:
         seed (int): Of the training.
         folder (Path): The work dir.
         config (Path): In it.
-        checkpoint (Path): In it; None where predictions were given.
+        checkpoint (Path, optional): In it; None where predictions were given.
         found (list): Detections of each image.
         judged (list): What they are.
         aps (np.ndarray): AP in percent over IoU .5 to .95, of the classes,
@@ -82,7 +82,7 @@ class Run:
         return float(np.nanmean(self.aps))
 
 
-def split_name(argument: str) -> tuple[str, Path]:
+def split_name(argument: str) -> Tuple[str, Path]:
     """Method and folder of ``NAME=WORK_DIR`` or ``WORK_DIR``.
 
     Without a name it is that of the folder; of ``METHOD/seed0`` its parent's.
@@ -107,7 +107,8 @@ def evaluate(test_set: EvalSet, found: Sequence[Found]) -> np.ndarray:
         np.ndarray: Shape (10, C), thresholds .5 to .95; NaN of classes
         without objects.
     """
-    truth, results = [], []
+    truth: List[Dict[str, Any]] = []
+    results: List[Dict[str, Any]] = []
     for number, (objects, detections) in enumerate(
         zip(test_set.truths, found), 1
     ):
@@ -142,7 +143,6 @@ def evaluate(test_set: EvalSet, found: Sequence[Found]) -> np.ndarray:
             categories=[dict(id=c) for c in range(count)],
         )
         coco.createIndex()
-        # loadRes reads only the list's length where it is no list of dicts.
         scored = COCO()
         scored.dataset = dict(
             coco.dataset,
@@ -259,7 +259,7 @@ def write_report(
         )
     first = split_name(work_dirs[0])[1]
     test_set = read_eval_set(Config.fromfile(find_config(first)))
-    given = list(predictions) or [None] * len(work_dirs)
+    given: List[Optional[Path]] = list(predictions) or [None] * len(work_dirs)
     methods: Dict[str, Dict[int, Run]] = {}
     for argument, file in zip(work_dirs, given):
         run = read_run(argument, file, test_set, trust)
@@ -368,7 +368,7 @@ def run_facts(run: Run, folder: Path) -> Dict[str, Any]:
     """A line of the table of runs, with its curves."""
 
     def link(path: Optional[Path]) -> Optional[str]:
-        return path and quote(os.path.relpath(path, folder))
+        return quote(os.path.relpath(path, folder)) if path else None
 
     return dict(
         method=run.method,
