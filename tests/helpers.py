@@ -14,11 +14,13 @@ import mmengine.config.config
 import mmengine.config.utils
 import numpy as np
 import torch
+from click.testing import CliRunner
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from yapf.yapflib import yapf_api
 
 from mmdet_rankkd.checkpoint.build import load_config
+from mmdet_rankkd.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_SAMPLE = Path(
@@ -252,6 +254,8 @@ def run_two_processes(script, *arguments):
     Gloo's threads may abort a process that ends by itself ("terminate called
     without an active exception"), so a script in text is ended for it.
     """
+    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
+    env['PYTHONUNBUFFERED'] = ''  # whole lines: both write to one pipe
     with tempfile.TemporaryDirectory() as folder:
         path = script
         if isinstance(script, str):
@@ -267,7 +271,7 @@ def run_two_processes(script, *arguments):
             [*command, *launcher, path, *arguments],
             capture_output=True,
             text=True,
-            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)),
+            env=env,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -279,3 +283,12 @@ torch.distributed.barrier()
 sys.stdout.flush()
 os._exit(0)
 """
+
+
+def rankkd(*args, status=0):
+    """What the command prints, of its arguments."""
+    done = CliRunner().invoke(main, [str(x) for x in args])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == status, done.output
+    return done.output

@@ -11,8 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
-from test_site import BROWSER, in_browser, luminance
+from test_site import in_browser, luminance
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = ['</script><script>hit()</script>', '"><img src=x onerror=hit()>']
@@ -129,17 +128,6 @@ def make_data(count=3):
         },
         pictures=[picture(i, sure[i % 3]) for i in range(count)],
     )
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """A browser without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER, args=['--no-sandbox']
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

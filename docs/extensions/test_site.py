@@ -6,20 +6,17 @@ Skipped where no Chromium is; the packages are those of requirements/docs.txt.
 import functools
 import http.server
 import re
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from conftest import BROWSER
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / 'site'
 PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob('*.html'))
-BROWSER = next(
-    filter(None, map(shutil.which, ('chromium', 'chromium-browser'))), None
-)
 WIDTHS = {'desk': 1280, 'phone': 390}
 
 pytestmark = pytest.mark.skipif(
@@ -45,17 +42,6 @@ def address():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/'
     server.shutdown()
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """A browser without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER, args=['--no-sandbox']
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[*WIDTHS])

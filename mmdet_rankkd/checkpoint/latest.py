@@ -11,6 +11,15 @@ from .read import read_checkpoint
 NOTE = 'last_checkpoint'
 
 
+def noted_checkpoint(folder: Union[str, Path]) -> str:
+    """The checkpoint that MMEngine noted as the newest of a work folder.
+
+    Raises:
+        FileNotFoundError: If it noted none.
+    """
+    return (Path(folder) / NOTE).read_text().strip()
+
+
 def has_checkpoint(folder: Union[str, Path]) -> bool:
     """Whether a training has left anything in its work folder."""
     folder = Path(folder)
@@ -41,7 +50,7 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
     newest = ''
     problem = f'checkpoint was not noted in {note}'
     if note.is_file():
-        newest = note.read_text().strip()
+        newest = noted_checkpoint(folder)
         try:
             read_checkpoint(newest)
             return None

@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, DefaultScope
 
 from mmdet_rankkd.checkpoint.build import build_model
+from mmdet_rankkd.checkpoint.latest import noted_checkpoint
 from mmdet_rankkd.checkpoint.load import load_weights
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.checkpoint.student import student_config, student_weights
@@ -25,8 +26,7 @@ def load_model(config: Config, checkpoint: str) -> BaseModel:
 
 def load_job(job: Job) -> BaseModel:
     """The network of a job: what was tested, or the newest checkpoint."""
-    newest = job.folder / 'last_checkpoint'
-    checkpoint = job.checkpoint or newest.read_text().strip()
+    checkpoint = job.checkpoint or noted_checkpoint(job.folder)
     return load_model(read_config(job.config), checkpoint)
 
 

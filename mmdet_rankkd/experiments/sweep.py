@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.checkpoint.latest import noted_checkpoint
 from mmdet_rankkd.datasets import make_digits
 
 from .cells import CellSet, pair_names, write_config
@@ -125,8 +126,7 @@ def prepare(
         print(f'trained first: {names}', flush=True)
         run_jobs(list(lacking.values()), make_pool(workers, ray))
     for checkpoint, job in lacking.items():
-        newest = (job.folder / 'last_checkpoint').read_text().strip()
-        export_student(newest, checkpoint)
+        export_student(noted_checkpoint(job.folder), checkpoint)
 
 
 def teacher_job(cells: CellSet, pair: str, options: Sequence[str] = ()) -> Job:

@@ -4,13 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from mmdet_rankkd.cli.main import SECTIONS, main
+from mmdet_rankkd.cli.main import SECTIONS
 from mmdet_rankkd.cli.verb import repeat_flags
 from mmdet_rankkd.version import __version__
 
-from ..helpers import ROOT
+from ..helpers import ROOT, rankkd
 
 VERBS = [v.name for verbs in SECTIONS.values() for v in verbs]
 #: The verb of each script in tools/, where it has another name.
@@ -19,14 +18,6 @@ SCRIPTS = {
     'convert': 'convert_checkpoint',
     'export': 'export_student',
 }
-
-
-def rankkd(*args, status=0):
-    done = CliRunner().invoke(main, [str(x) for x in args])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == status, done.output
-    return done.output
 
 
 def test_help_names_every_verb_on_one_screen():

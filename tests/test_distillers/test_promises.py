@@ -5,11 +5,8 @@ student's shared layers by itself; and no parameter of a distiller is ever
 without a gradient.
 """
 
-from functools import cache
-
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 
 from mmdet_rankkd.losses import DistillLoss
@@ -21,7 +18,6 @@ from ..setups import (
     batch_of,
     build_model,
     distiller_config,
-    save_teacher,
 )
 
 PAIRS = [
@@ -55,23 +51,7 @@ def test_every_loss_is_walked():
     assert {loss for _, loss in PAIRS} == set(LOSSES)
 
 
-@pytest.fixture(autouse=True)
-def no_training_before(request):
-    """The epoch of another test's Runner is not this one's."""
-    MessageHub.get_instance(request.node.nodeid)
-
-
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Function of a set-up: its teacher's checkpoint."""
-    folder = tmp_path_factory.mktemp('teachers')
-
-    @cache
-    def path(name):
-        save_teacher(SETUPS[name](), folder / f'{name}.pth')
-        return folder / f'{name}.pth'
-
-    return path
+pytestmark = pytest.mark.usefixtures('no_training_before')
 
 
 def make(name, checkpoints, losses, seed=0):

@@ -20,7 +20,6 @@ from ..setups import (
     SETUPS,
     build_model,
     distiller_config,
-    save_teacher,
 )
 
 SMALL = dict(type='Resize', scale=(96, 96), keep_ratio=True)
@@ -84,19 +83,6 @@ def batch(setup, seed=0, **settings):
             results = step(results)
         items.append(results)
     return pseudo_collate(items)
-
-
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Function of a set-up: its teacher's checkpoint."""
-    folder = tmp_path_factory.mktemp('teachers')
-
-    @cache
-    def path(name):
-        save_teacher(SETUPS[name](), folder / f'{name}.pth')
-        return folder / f'{name}.pth'
-
-    return path
 
 
 def config_of(name, checkpoints, losses, scale=None, norm=None, **loss):

@@ -1,11 +1,9 @@
 """Images without annotations: what counts of them, and what does not."""
 
 import logging
-from functools import cache
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from ..helpers import run_two_processes
@@ -14,7 +12,6 @@ from ..setups import (
     batch_of,
     build_model,
     distiller_config,
-    save_teacher,
 )
 
 KD = dict(type='mmdet_rankkd.KLDivLoss')
@@ -34,23 +31,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_training_before(request):
-    """The epoch of another test's Runner is not this one's."""
-    MessageHub.get_instance(request.node.nodeid)
-
-
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Function of a set-up: its teacher's checkpoint."""
-    folder = tmp_path_factory.mktemp('teachers')
-
-    @cache
-    def path(name):
-        save_teacher(SETUPS[name](), folder / f'{name}.pth')
-        return folder / f'{name}.pth'
-
-    return path
+pytestmark = pytest.mark.usefixtures('no_training_before')
 
 
 def make(name, checkpoints, losses, unlabelled=True):

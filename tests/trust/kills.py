@@ -25,7 +25,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
-CONFIG = """
+#: A config of the classifier of the digits, up to its losses.
+MODEL = """
 _base_ = '{root}/configs/digits_cls/resnet8_digits-cls.py'
 model = dict(
     _delete_=True,
@@ -35,7 +36,10 @@ model = dict(
         config='{root}/configs/digits_cls/resnet14x2_digits-cls.py',
         checkpoint='{root}/configs/digits_cls/resnet14x2_digits-cls.pth'),
     logits=dict(type='mmdet_rankkd.ClsLogits'),
-    losses=[
+"""
+CONFIG = (
+    MODEL
+    + """    losses=[
         dict(type='mmdet_rankkd.CTKDLoss', loss_weight=1.0),
         dict(type='mmdet_rankkd.KendallRankLoss', loss_weight=1.0)])
 train_dataloader = dict(
@@ -55,6 +59,7 @@ custom_hooks = [
 randomness = dict(seed=0)
 env_cfg = dict(dist_cfg=dict(backend='gloo'), cudnn_benchmark=False)
 """
+)
 #: What of a checkpoint says when and where it was written.
 ASIDE = ('.meta.time', '.meta.cfg', '.meta.experiment_name', '.message_hub')
 

@@ -43,6 +43,7 @@ from tests.setups import (  # noqa: E402
     distiller_config,
     save_teacher,
 )
+from tests.trust.kills import MODEL  # noqa: E402
 
 KL = dict(type='mmdet_rankkd.KLDivLoss')
 BINARY = dict(type='mmdet_rankkd.BinaryKLDivLoss')
@@ -60,22 +61,15 @@ DTYPES = ('bfloat16', 'float16')
 WINDOW = 20
 #: How PyTorch and mmcv say that an operator has no kernel for a dtype.
 NO_KERNEL = ('not implemented for', 'expected scalar type Float but found')
-CLASSIFIER = """
-_base_ = '{root}/configs/digits_cls/resnet8_digits-cls.py'
-model = dict(
-    _delete_=True,
-    type='mmdet_rankkd.DistillClassifier',
-    student=_base_.model,
-    teacher=dict(
-        config='{root}/configs/digits_cls/resnet14x2_digits-cls.py',
-        checkpoint='{root}/configs/digits_cls/resnet14x2_digits-cls.pth'),
-    logits=dict(type='mmdet_rankkd.ClsLogits'),
-    losses=[
+CLASSIFIER = (
+    MODEL
+    + """    losses=[
         dict(type='mmdet_rankkd.KLDivLoss'),
         dict(type='mmdet_rankkd.KendallRankLoss')])
 train_dataloader = dict(
     batch_size=16, num_workers=0, persistent_workers=False)
 """
+)
 #: By the name of a loss, its value at each step.
 Curves = Dict[str, List[float]]
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmdet_rankkd.datasets.box_pixels import kept_random_state
 from mmdet_rankkd.recorders import listening
 from mmdet_rankkd.structures import DistillBatch
 
@@ -64,20 +65,17 @@ class Plain:
 def as_before(model: Any) -> Iterator[None]:
     """Put weights, buffers, gradients and random numbers back at the end."""
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    numbers = random.getstate(), np.random.get_state(), torch.get_rng_state()
     schedules = [(x, x.schedule, x.factor) for x in model.losses.values()]
     for loss in model.losses.values():
         loss.schedule, loss.factor = None, 1.0
     try:
-        yield
+        with kept_random_state():
+            yield
     finally:
         model.load_state_dict(state)
         model.zero_grad(set_to_none=True)
         for loss, schedule, factor in schedules:
             loss.schedule, loss.factor = schedule, factor
-        random.setstate(numbers[0])
-        np.random.set_state(numbers[1])
-        torch.set_rng_state(numbers[2])
 
 
 def measure(model: Any, data: dict) -> Step:

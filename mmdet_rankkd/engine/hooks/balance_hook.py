@@ -2,11 +2,9 @@
 
 import copy
 import math
-import random
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Union
 
-import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
@@ -14,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmdet_rankkd.datasets.box_pixels import kept_random_state
 from mmdet_rankkd.distillers.base import BaseDistiller
 from mmdet_rankkd.engine.doctor.step import gradient_of, shared_parameters
 from mmdet_rankkd.registry import HOOKS
@@ -201,13 +200,10 @@ def measure(model: BaseDistiller, data: Any) -> Dict[str, float]:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Put buffers and random numbers back at the end."""
     kept: Dict[str, Tensor] = {n: b.clone() for n, b in model.named_buffers()}
-    numbers = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with kept_random_state(), torch.random.fork_rng():  # of GPUs too
             yield
     finally:
         for name, buffer in model.named_buffers():
             if name in kept:
                 buffer.data.copy_(kept[name])
-        random.setstate(numbers[0])
-        np.random.set_state(numbers[1])

@@ -1,7 +1,5 @@
 """Trainings by their work dirs: config, checkpoint, method and seed."""
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Collection, Dict, List, Optional, Sequence
 from mmengine.config import Config
 
 from mmdet_rankkd.checkpoint.build import load_config
+from mmdet_rankkd.checkpoint.latest import NOTE, noted_checkpoint
+from mmdet_rankkd.experiments.result import config_hash
 
 #: Entries of a config in which the seeds of one method differ.
 OF_A_RUN = (
@@ -106,8 +106,7 @@ def _title(folder: Path, known: Collection[str]) -> str:
 def _digest(config: Config) -> str:
     """What runs of one method have in common."""
     values = {k: v for k, v in config.to_dict().items() if k not in OF_A_RUN}
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return config_hash(Config(values))
 
 
 def find_config(folder: Path) -> Path:
@@ -152,9 +151,8 @@ def find_checkpoint(folder: Path, best: bool = False) -> Path:
                 'the last checkpoint is taken'
             )
         return files[-1]
-    note = folder / 'last_checkpoint'
-    if note.is_file():
-        noted = Path(note.read_text().strip())
+    if (folder / NOTE).is_file():
+        noted = Path(noted_checkpoint(folder))
         for file in (folder / noted.name, noted):
             if file.is_file():
                 return file

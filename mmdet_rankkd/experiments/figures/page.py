@@ -9,10 +9,12 @@ from typing import Callable, Dict, List, Sequence, Tuple, Type
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from torch import Tensor
 
+from mmdet_rankkd.checkpoint.latest import noted_checkpoint
 from mmdet_rankkd.checkpoint.write import write_whole
 from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.losses import kl_div_loss
@@ -154,18 +156,20 @@ class Trained:
         return validation_images(self.first)
 
     @cached_property
+    def data(self) -> BaseDataset:
+        """The validation set."""
+        return DATASETS.build(self.first.val_dataloader.dataset)
+
+    @cached_property
     def labels(self) -> Tensor:
-        """Their classes."""
-        data = DATASETS.build(self.first.val_dataloader.dataset)
-        return torch.cat(
-            [data[i]['data_samples'].gt_label for i in range(len(data))]
-        )
+        """Classes of its images."""
+        samples = (self.data[i] for i in range(len(self.data)))
+        return torch.cat([x['data_samples'].gt_label for x in samples])
 
     @cached_property
     def classes(self) -> List[str]:
         """Names of the classes."""
-        data = DATASETS.build(self.first.val_dataloader.dataset)
-        return list(data.metainfo['classes'])
+        return list(self.data.metainfo['classes'])
 
     def job(self, row: str, seed: int) -> Job:
         """The training of a row and a seed."""
@@ -182,8 +186,7 @@ class Trained:
 
     def model(self, row: str, seed: int) -> BaseModel:
         """A student after its training."""
-        newest = self.job(row, seed).folder / 'last_checkpoint'
-        checkpoint = newest.read_text().strip()
+        checkpoint = noted_checkpoint(self.job(row, seed).folder)
         return load_model(self.config(row, seed), checkpoint)
 
     def logits(self, row: str, seed: int) -> Tensor:

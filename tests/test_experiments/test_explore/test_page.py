@@ -7,9 +7,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from mmdet_rankkd.cli.main import main
 from mmdet_rankkd.experiments.explore.errors import (
     Detections,
     Objects,
@@ -25,16 +23,10 @@ from mmdet_rankkd.experiments.explore.page import (
     most_different,
 )
 
+from ...helpers import rankkd
+
 CAT, DOG, FAR = [0, 0, 10, 10], [50, 0, 10, 10], [90, 90, 5, 5]
 OBJECTS = Objects([CAT, DOG], [0, 1], [False, False])
-
-
-def rankkd(*args, status=0):
-    done = CliRunner().invoke(main, [str(x) for x in args])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == status, done.output
-    return done.output
 
 
 def seen(*found):
