@@ -251,11 +251,13 @@ def run_two_processes(script, *arguments):
     """Run a script, in text or a file, in two processes of gloo; return what
     they print.
 
+    Both write to one pipe, and torchrun starts them with ``python -u``, which
+    writes each part of a ``print`` by itself: what both print must be one text
+    with its newline.
     Gloo's threads may abort a process that ends by itself ("terminate called
     without an active exception"), so a script in text is ended for it.
     """
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    env['PYTHONUNBUFFERED'] = ''  # whole lines: both write to one pipe
     with tempfile.TemporaryDirectory() as folder:
         path = script
         if isinstance(script, str):
