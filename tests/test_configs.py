@@ -30,6 +30,7 @@ METHODS = {
     'rank': ['mmdet_rankkd.KendallRankLoss'],
     'fitnet': ['mmdet_rankkd.FitNetLoss'],
     'fgfi': ['mmdet_rankkd.FGFILoss'],
+    'dkd': ['mmdet_rankkd.DKDLoss'],
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
     'reviewkd': ['mmdet_rankkd.ReviewKDLoss'],
     'pkd': ['mmdet_rankkd.PKDLoss'],

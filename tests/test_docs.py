@@ -301,7 +301,6 @@ def test_your_own_data(tmp_path, monkeypatch):
     (words,) = shell_lines(files['written for you'])
     ran.append(run([*words, '--no-doctor']))
     written = load_config('my_distill.py').to_dict()
-    written['model']['losses'][0].pop('temperature')
     written['model']['teacher']['checkpoint'] = (
         'work_dirs/my_teacher/epoch_12.pth'
     )

@@ -1,27 +1,13 @@
 """What distillers of detectors and of classifiers share."""
 
 from contextlib import ExitStack
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    Union,
-)
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmdet_rankkd.recorders import LogitRecorder, Recorder
-from mmdet_rankkd.structures import (
-    DistillBatch,
-    NoGroundTruth,
-    teacher_scales,
-)
+from mmdet_rankkd.structures import DistillBatch, teacher_scales
 
 from .build import (
     RecorderProbe,
@@ -32,7 +18,7 @@ from .build import (
 )
 from .common import own_random_numbers
 from .preprocessor import DistillDataPreprocessor
-from .report import report, tau_of, warn
+from .report import report, tau_of
 from .student_wrapper import StudentWrapper
 from .teacher import Teacher, teacher_from
 
@@ -94,8 +80,6 @@ class BaseDistiller(StudentWrapper):
         self.recorders: Dict[str, Recorder] = {'logits': self.logits}
         self.recorders.update(probe.recorders)
         self.log_tau = log_tau
-        #: Losses that had to pass over images without annotations.
-        self.annotated_only: Set[str] = set()
         self._is_ready = False
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
@@ -146,7 +130,6 @@ class BaseDistiller(StudentWrapper):
         data_samples: Optional[list] = None,
         mode: str = 'tensor',
         teacher_inputs: Optional[Tensor] = None,
-        strong: Optional[dict] = None,
     ) -> Any:
         """The student's forward; in mode ``'loss'`` with distillation.
 
@@ -158,30 +141,19 @@ class BaseDistiller(StudentWrapper):
                 wants them, where that differs, by our data preprocessor. The
                 data samples' ``teacher_scale`` is their size over that of
                 ``inputs``, if it is another.
-            strong (dict, optional): ``inputs`` and ``teacher_inputs`` of a
-                second view of the images.
         """
         if mode != 'loss':
             return self.student(inputs, data_samples, mode)
-        losses, batch = self._pass(inputs, data_samples, teacher_inputs)
-        if strong is not None:
-            more, other = self._pass(
-                strong['inputs'], data_samples, strong.get('teacher_inputs')
-            )
-            for name in more:
-                if 'loss' in name:
-                    losses[name] = losses[name] + more[name]
-            if batch and other:
-                batch.strong = other.logits
+        losses, batch = self.compare(inputs, data_samples, teacher_inputs)
         return self.add_losses(losses, batch)
 
-    def _pass(
+    def compare(
         self,
         inputs: Tensor,
         data_samples: Optional[list],
         teacher_inputs: Optional[Tensor],
     ) -> Tuple[Any, Optional[DistillBatch]]:
-        """One pass of the student and, where a loss counts, one replay."""
+        """The student's losses and, where a loss of ours counts, a replay."""
         if not self.active_losses():
             return self.student(inputs, data_samples, mode='loss'), None
         self.prepare()
@@ -216,30 +188,11 @@ class BaseDistiller(StudentWrapper):
                     f'the student has a loss named {name!r} already; give '
                     'the distillation loss another loss_name'
                 )
-            value = self._value(name, batch if name in active else None)
+            loss = self.losses[name]
+            value = loss.value(batch) if name in active else loss.idle()
             if value is not None:
                 losses[name] = value
         tau = tau_of(batch.logits) if batch and self.log_tau else None
         if tau is not None:
             losses['kendall_tau'] = tau
         return losses
-
-    def _value(
-        self, name: str, batch: Optional[DistillBatch]
-    ) -> Optional[Tensor]:
-        """A loss of a batch; idle without one, or without what it needs."""
-        loss: Any = self.losses[name]
-        if batch is None:
-            return loss.idle()
-        try:
-            return loss.distill(batch)
-        except NoGroundTruth as error:
-            if batch.logits.labelled:
-                raise
-            if name not in self.annotated_only:
-                self.annotated_only.add(name)
-                warn(
-                    f'{name}: {error}. It is taken on the images with '
-                    'annotations alone'
-                )
-            return loss.idle()

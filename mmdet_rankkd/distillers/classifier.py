@@ -2,6 +2,8 @@
 
 from typing import Any, Optional
 
+from torch import Tensor
+
 from mmdet_rankkd.registry import MODELS
 
 from .base import BaseDistiller
@@ -37,3 +39,34 @@ class DistillClassifier(BaseDistiller):
     def __init__(self, logits: Optional[dict] = None, **kwargs: Any) -> None:
         logits = logits or dict(type='mmdet_rankkd.ClsLogits')
         super().__init__(logits=logits, **kwargs)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[list] = None,
+        mode: str = 'tensor',
+        teacher_inputs: Optional[Tensor] = None,
+        strong: Optional[dict] = None,
+    ) -> Any:
+        """As :meth:`BaseDistiller.forward`, maybe of two views.
+
+        Args:
+            inputs (Tensor): As there.
+            data_samples (list, optional): As there.
+            mode (str): As there.
+            teacher_inputs (Tensor, optional): As there.
+            strong (dict, optional): ``inputs`` and ``teacher_inputs`` of the
+                second view.
+        """
+        if mode != 'loss' or strong is None:
+            return super().forward(inputs, data_samples, mode, teacher_inputs)
+        losses, batch = self.compare(inputs, data_samples, teacher_inputs)
+        more, other = self.compare(
+            strong['inputs'], data_samples, strong.get('teacher_inputs')
+        )
+        for name in more:
+            if 'loss' in name:
+                losses[name] = losses[name] + more[name]
+        if batch and other:
+            batch.strong = other.logits
+        return self.add_losses(losses, batch)

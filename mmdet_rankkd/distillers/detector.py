@@ -78,7 +78,6 @@ class DistillDetector(BaseDistiller):
         data_samples: Optional[list] = None,
         mode: str = 'tensor',
         teacher_inputs: Optional[Tensor] = None,
-        strong: Optional[dict] = None,
     ) -> Any:
         """As :meth:`BaseDistiller.forward`.
 
@@ -86,7 +85,7 @@ class DistillDetector(BaseDistiller):
             ValueError: If images have no annotations and ``unlabelled`` is
                 not set.
         """
-        images = (inputs, data_samples, mode, teacher_inputs, strong)
+        images = (inputs, data_samples, mode, teacher_inputs)
         if mode != 'loss' or data_samples is None:
             return super().forward(*images)
         known, blank = split_images(data_samples)
@@ -113,8 +112,8 @@ class DistillDetector(BaseDistiller):
         if not known:
             return parts[0]
         labelled, unlabelled = parts
-        for name in self.losses:
-            if name in labelled and name not in self.annotated_only:
+        for name, loss in self.losses.items():
+            if name in labelled and not loss.annotated_only:
                 labelled[name] = (
                     len(known) * labelled[name] + len(blank) * unlabelled[name]
                 ) / len(data_samples)
@@ -129,7 +128,7 @@ class DistillDetector(BaseDistiller):
     ) -> Dict[str, Any]:
         """Distillation losses of images without annotations."""
         samples = [without_objects(x, inputs.device) for x in data_samples]
-        losses, batch = self._pass(inputs, samples, teacher_inputs)
+        losses, batch = self.compare(inputs, samples, teacher_inputs)
         if batch is not None:
             batch.logits = replace(batch.logits, labelled=False)
             if not self.logits.labels_of_teacher:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from mmdet_rankkd.checkpoint.read import locate_file
 from mmdet_rankkd.engine.cost import RUNS, Cost
 from mmdet_rankkd.losses import kendall_tau
 
@@ -18,8 +19,10 @@ from . import sweep
 from .alignment import alignment, draw_alignment, logits_of, validation_images
 from .cells import read_config
 from .detections import draw_detections
+from .explore.page import Settings, explore_runs
+from .explore.runs import Run
 from .metrics import METRICS
-from .models import cost_of, load_job
+from .models import checkpoint_of, cost_of, load_job
 from .report import Panel, Picture, Report, draw_curves
 from .result import FILE, Result, Results, read_result
 from .scheduler import run_jobs
@@ -34,6 +37,8 @@ from .summary import (
 from .table import TABLES, Table, read_table
 from .training import OPTIONS, Job
 
+#: Images of the page on what the detectors find.
+EXPLORED = 200
 #: Rows of the report's rank alignment, if they were trained.
 ALIGNED = ('student alone', 'KD', 'KD + ranking', 'ranking')
 DETECTION_TEXT = (
@@ -159,13 +164,17 @@ def run_demo(
         teacher,
         read_result(teacher.folder / FILE),
     )
-    report = make_report(demo)
+    detection = table.cells.task == 'detection'
+    page = explore_demo(demo, folder) if detection else None
+    report = make_report(demo, page)
     path = report.write(folder / 'report.html')
     for grid in report.grids:
         print('\n' + to_text(grid))
     print(f'\n{report.notes}\n')
     minutes = (time.time() - start) / 60
     print(f'report: {path}   ({minutes:.1f} min in all)')
+    if page is not None:
+        print(f'what the detectors find, to explore: {page}')
     print('checkpoints: ' + ', '.join(str(j.folder) for j in everything[1:]))
     return path
 
@@ -206,8 +215,36 @@ def clear(folder: Path) -> None:
         )
 
 
-def make_report(demo: Demo) -> Report:
-    """Tables, verdict, curves, pictures of the task, and configs."""
+def explore_demo(demo: Demo, folder: Path) -> Path:
+    """The page of ``rankkd report`` on the students and the teacher."""
+    jobs = [(row, job) for row, group in demo.jobs.items() for job in group]
+    runs = [
+        Run(
+            row,
+            job.seed,
+            job.folder,
+            Path(locate_file(job.config, 'config')),
+            Path(locate_file(checkpoint_of(job), 'checkpoint')),
+        )
+        for row, job in [*jobs, ('teacher', demo.teacher)]
+    ]
+    # Its score is where the pictures of the report begin.
+    settings = Settings(limit=EXPLORED, score=threshold(demo))
+    return explore_runs(runs, folder / 'detections.html', settings, force=True)
+
+
+def threshold(demo: Demo) -> float:
+    """Scores above it are shown; those of dense heads are lower."""
+    return 0.3 if demo.two_stage else 0.15
+
+
+def make_report(demo: Demo, page: Optional[Path] = None) -> Report:
+    """Tables, verdict, curves, pictures of the task, and configs.
+
+    Args:
+        demo (Demo): What was trained.
+        page (Path, optional): That of ``rankkd report`` beside it.
+    """
     table = demo.table
     detection = table.cells.task == 'detection'
     pictures = [detections(demo)] if detection else align(demo)
@@ -250,6 +287,7 @@ def make_report(demo: Demo) -> Report:
             f'{name}: {Path(job.config).name}': read_config(job.config)
             for name, job in configs.items()
         },
+        [] if page is None else [('What the detectors find', page.name)],
     )
 
 
@@ -313,16 +351,15 @@ def curves(demo: Demo) -> Figure:
 def detections(demo: Demo) -> Picture:
     """The same images by the teacher and by the first seed of each row."""
     assert demo.table.cells.make_digits is not None
-    # Scores of dense heads are lower.
-    threshold = 0.3 if demo.two_stage else 0.15
+    score = threshold(demo)
     models = {'teacher': load_job(demo.teacher)}
     models.update({row: load_job(jobs[0]) for row, jobs in demo.jobs.items()})
     root = Path(demo.table.cells.make_digits)
     return Picture(
         'detections',
         'Detections on the same images',
-        draw_detections(models, root, threshold),
-        f'Scores above {threshold}; of overlapping boxes the surest. Dashed: '
+        draw_detections(models, root, score),
+        f'Scores above {score}; of overlapping boxes the surest. Dashed: '
         'a class that is not in the image.',
     )
 

@@ -24,10 +24,14 @@ def load_model(config: Config, checkpoint: str) -> BaseModel:
     return model.eval()
 
 
+def checkpoint_of(job: Job) -> str:
+    """What a job tested, or the newest checkpoint of its training."""
+    return job.checkpoint or noted_checkpoint(job.folder)
+
+
 def load_job(job: Job) -> BaseModel:
-    """The network of a job: what was tested, or the newest checkpoint."""
-    checkpoint = job.checkpoint or noted_checkpoint(job.folder)
-    return load_model(read_config(job.config), checkpoint)
+    """The network of a job."""
+    return load_model(read_config(job.config), checkpoint_of(job))
 
 
 def cost_of(job: Job) -> Cost:

@@ -4,7 +4,8 @@ import base64
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -87,6 +88,7 @@ class Report:
         notes (str): Verdict, in lines.
         pictures (list): In their order.
         configs (dict): By what they are called.
+        links (list): Text and relative address of pages beside it.
     """
 
     title: str
@@ -95,6 +97,7 @@ class Report:
     notes: str
     pictures: List[Picture]
     configs: Dict[str, Config] = field(default_factory=dict)
+    links: List[Tuple[str, str]] = field(default_factory=list)
 
     def write(self, path: Path) -> Path:
         """Write the HTML file, and the pictures beside it."""
@@ -110,6 +113,11 @@ class Report:
             f'{html.escape(config.pretty_text)}</pre></details>'
             for name, config in self.configs.items()
         )
+        links = ''.join(
+            f'<p><a href="{html.escape(quote(address))}">'
+            f'{html.escape(text)}</a></p>'
+            for text, address in self.links
+        )
         notes = '<br>'.join(html.escape(self.notes).splitlines())
         path.write_text(f"""<!doctype html><html lang="en">
 <meta charset="utf-8">
@@ -119,6 +127,7 @@ class Report:
 <p>{html.escape(self.text)}</p>
 <div class="side">{tables}</div>
 <p class="note">{notes}</p>
+{links}
 {pictures}
 <h2>Configs</h2>{configs}</html>
 """)

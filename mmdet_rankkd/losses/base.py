@@ -1,5 +1,6 @@
 """What all losses share: autocast, weight, name, schedule, the contract."""
 
+import logging
 import math
 import numbers
 from abc import abstractmethod
@@ -8,9 +9,10 @@ from functools import wraps
 from typing import Any, Callable, Optional, Sequence, TypeVar, Union
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmdet_rankkd.structures import DistillBatch, Probe
+from mmdet_rankkd.structures import DistillBatch, NoGroundTruth, Probe
 
 Loss = TypeVar('Loss', bound=Callable[..., Tensor])
 
@@ -130,7 +132,7 @@ class DistillLoss(nn.Module):
 
     A distiller calls :meth:`attach` when it is built, :meth:`check` and
     :meth:`teacher_is_ready` before the first step, and in each step
-    :meth:`set_progress` and, where the loss counts, :meth:`distill`.
+    :meth:`set_progress` and, where the loss counts, :meth:`value`.
 
     Args:
         loss_weight (float): Factor on the result, at least 0. A loss of
@@ -187,6 +189,8 @@ class DistillLoss(nn.Module):
         self.loss_weight = loss_weight
         self.schedule = build_schedule(schedule) if schedule else None
         self.factor = 1.0
+        #: Whether it had to pass over images without annotations.
+        self.annotated_only = False
 
     @abstractmethod
     def distill(self, batch: DistillBatch) -> Tensor:
@@ -223,6 +227,32 @@ class DistillLoss(nn.Module):
         """
         learned = [p.sum() for p in self.parameters() if p.requires_grad]
         return 0 * torch.stack(learned).sum() if learned else None
+
+    def value(self, batch: DistillBatch) -> Optional[Tensor]:
+        """:meth:`distill`, or :meth:`idle` on images without annotations.
+
+        The latter if the loss needs those, which it says in the log once.
+
+        Args:
+            batch (DistillBatch): See :meth:`distill`.
+
+        Raises:
+            NoGroundTruth: If what it needs is missing in images that have
+                annotations.
+        """
+        try:
+            return self.distill(batch)
+        except NoGroundTruth as error:
+            if batch.logits.labelled:
+                raise
+            if not self.annotated_only:
+                self.annotated_only = True
+                fact = (
+                    f'{self.loss_name}: {error}. It is taken on the images '
+                    'with annotations alone'
+                )
+                print_log(fact, 'current', logging.WARNING)
+            return self.idle()
 
     def set_progress(self, epoch: int, iteration: int) -> None:
         """Tell the loss how far the training is, both counted from 0."""

@@ -20,8 +20,8 @@ from mmdet_rankkd.engine.recipe import (
 from ..setups import SETUPS, build_model, model_config
 
 EXPECTED = {
-    'faster-rcnn': ('two-stage', 'RoILogits', 'KLDivLoss'),
-    'cascade-rcnn': ('two-stage', 'RoILogits', 'KLDivLoss'),
+    'faster-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
+    'cascade-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
     'retinanet': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
     'fcos': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
     'atss': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),

@@ -65,6 +65,11 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
     tables = page.replace('https://download', '').split('<h2>Configs</h2>')
     assert 'http' not in tables[0]
     assert page.count('<details>') == 3
+    # What `rankkd report` makes of its work dirs stands beside it.
+    assert '<a href="detections.html">' in page
+    explored = (report.parent / 'detections.html').read_text()
+    for name in ('student alone', 'KD + ranking', 'teacher'):
+        assert f'"name":"{name}"' in explored
     results = read_results(tmp_path / 'work_dirs/demo')
     assert set(results) == {'alone_faster-rcnn', 'kd-rank_faster-rcnn'}
     curves = results['kd-rank_faster-rcnn'][0].curves

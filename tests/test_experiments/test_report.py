@@ -13,12 +13,15 @@ def test_names_are_escaped(tmp_path):
     grid = [['', NAME], [NAME, '+0.1 [-0.1, +0.3] no difference seen']]
     picture = Picture('curves', NAME, plt.figure(), NAME)
     configs = {NAME: Config(dict(classes=(NAME,)))}
-    report = Report(NAME, NAME, [grid], NAME, [picture], configs)
+    links = [(NAME, NAME)]
+    report = Report(NAME, NAME, [grid], NAME, [picture], configs, links)
     page = report.write(tmp_path / 'report.html').read_text()
     assert NAME not in page and '<i' not in page.replace('<img', '')
     # Title twice, text, table twice, notes; of the picture its heading,
-    # caption and alt; of the config its name and a class in it.
-    assert page.count(ESCAPED) == 11
+    # caption and alt; of the config its name and a class in it; of the link
+    # its text.
+    assert page.count(ESCAPED) == 12
+    assert '<a href="%3Ci%20title%3D%22x%22%3E%26">' in page
     assert '<td>+0.1 [-0.1, +0.3]<br>no difference seen</td>' in page
     assert (tmp_path / 'curves.png').is_file()
 

@@ -29,6 +29,18 @@ methods = {
             )
         ],
     ),
+    # mdistiller's settings for this pair.
+    'dkd': dict(
+        losses=[
+            dict(
+                type='mmdet_rankkd.DKDLoss',
+                alpha=1.0,
+                beta=0.25,
+                temperature=1.0,
+                loss_weight=1.0,
+            )
+        ],
+    ),
     'fitnet': dict(
         losses=[
             dict(

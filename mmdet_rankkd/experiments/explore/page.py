@@ -96,7 +96,26 @@ def explore(
             detectors cannot be tested.
     """
     refuse_to_overwrite(out, force)
-    runs = find_runs(places, settings.best)
+    return explore_runs(find_runs(places, settings.best), out, settings, force)
+
+
+def explore_runs(
+    runs: Sequence[Run], out: Path, settings: Settings, force: bool = False
+) -> Path:
+    """Test the detectors of trainings and write a page on them.
+
+    Args:
+        runs (Sequence[Run]): The trainings; the first method is that which
+            others are compared with.
+        out (Path): File to write.
+        settings (Settings): What is shown.
+        force (bool): Overwrite the file.
+
+    Raises:
+        FileExistsError: If the file exists and ``force`` is not set.
+        ValueError: If the test sets are not the same, or the detectors cannot
+            be tested.
+    """
     methods: Dict[str, List[Tested]] = {}
     shared: Optional[TestSet] = None
     for run in runs:
