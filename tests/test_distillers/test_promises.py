@@ -66,13 +66,18 @@ def make(name, checkpoints, losses, seed=0):
     return model.train()
 
 
-def loss_of(model, name, seed=0):
-    """The sum that is back-propagated, of one batch."""
+def losses_of(model, name, seed=0):
+    """All losses of one batch."""
     data = batch_of(SETUPS[name](), seed)
     if 'loss_mlkd' not in getattr(model, 'losses', {}):
         data.pop('strong_inputs', None)
     data = model.data_preprocessor(data, True)
-    return model.parse_losses(model(**data, mode='loss'))[0]
+    return model(**data, mode='loss')
+
+
+def loss_of(model, name, seed=0):
+    """The sum that is back-propagated, of one batch."""
+    return model.parse_losses(losses_of(model, name, seed))[0]
 
 
 def plain_names(model):
@@ -155,42 +160,34 @@ def shared_layers(model):
     return [p for p in layers if p.requires_grad]
 
 
-@pytest.mark.parametrize('name', SETUPS)
-def test_each_loss_reaches_the_shared_layers(name, checkpoints):
-    """By itself; and none of its parameters lacks a gradient, on or off."""
-    setup = SETUPS[name]()
-    names = setup.losses()
-    losses = [setup.loss(x, schedule=dict(begin=2)) for x in names]
-    for number, loss in enumerate(losses):
-        loss['loss_name'] = f'loss_{number}'
-    model = make(name, checkpoints, losses)
-    values = values_of(model, name, 2)
+@pytest.mark.parametrize('name, loss', PAIRS)
+def test_each_loss_reaches_the_shared_layers(name, loss, checkpoints):
+    """By itself, and it gives a gradient to each parameter of its own."""
+    model = make(name, checkpoints, [SETUPS[name]().loss(loss)])
+    (term,) = model.losses.values()
     shared = shared_layers(model)
-    for loss, term in zip(names, model.losses.values()):
-        own = list(term.parameters())
-        found = torch.autograd.grad(
-            values[term.loss_name],
-            [*shared, *own],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        reached = [x for x in found[: len(shared)] if x is not None]
-        assert any(x.any() and x.isfinite().all() for x in reached), loss
-        for x in found[len(shared) :]:
-            assert x is not None and x.isfinite().all(), loss
-    values = values_of(model, name, 0)
-    model.zero_grad()
-    model.parse_losses(values)[0].backward()
-    for loss, term in zip(names, model.losses.values()):
-        for key, parameter in term.named_parameters():
-            assert parameter.grad is not None, (loss, key)
-            assert not parameter.grad.any(), (loss, key)
+    found = torch.autograd.grad(
+        losses_of(model, name)[term.loss_name],
+        [*shared, *term.parameters()],
+        allow_unused=True,
+    )
+    reached = [x for x in found[: len(shared)] if x is not None]
+    assert any(x.any() and x.isfinite().all() for x in reached)
+    for x in found[len(shared) :]:
+        assert x is not None and x.isfinite().all()
 
 
-def values_of(model, name, epoch):
-    """All losses of one batch at an epoch."""
+@pytest.mark.parametrize('name', SETUPS)
+def test_no_parameter_lacks_a_gradient_while_losses_are_off(name, checkpoints):
+    setup = SETUPS[name]()
+    losses = [
+        setup.loss(x, schedule=dict(begin=2), loss_name=f'loss_{x}')
+        for x in setup.losses()
+    ]
+    model = make(name, checkpoints, losses)
     for term in model.losses.values():
-        term.set_progress(epoch, 0)
-    data = model.data_preprocessor(batch_of(SETUPS[name](), 0), True)
-    torch.manual_seed(5)
-    return model(**data, mode='loss')
+        term.set_progress(0, 0)
+    loss_of(model, name).backward()
+    for key, parameter in model.losses.named_parameters():
+        assert parameter.grad is not None, key
+        assert not parameter.grad.any(), key

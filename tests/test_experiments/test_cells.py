@@ -108,7 +108,7 @@ def test_names_tell_cells_apart():
 
 
 METHODS = {'alone': '', 'kd+rank': 'rankkd'}
-METHODS.update({m: m for m in ('kd', 'rank', 'ctkd', 'fitnet', 'fgfi')})
+METHODS.update({m: m for m in ('kd', 'rank', 'ctkd', 'fitnet', 'fgfi', 'dkd')})
 
 
 @pytest.mark.parametrize('recipe', ['180k', '1x'])
