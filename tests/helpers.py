@@ -3,9 +3,6 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -245,46 +242,6 @@ def small_cls(cfg, data_root=None, batch_size=4):
         )
     cfg.merge_from_dict(settings)
     return cfg
-
-
-def run_two_processes(script, *arguments):
-    """Run a script, in text or a file, in two processes of gloo; return what
-    they print.
-
-    Both write to one pipe, and torchrun starts them with ``python -u``, which
-    writes each part of a ``print`` by itself: what both print must be one text
-    with its newline.
-    Gloo's threads may abort a process that ends by itself ("terminate called
-    without an active exception"), so a script in text is ended for it.
-    """
-    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    with tempfile.TemporaryDirectory() as folder:
-        path = script
-        if isinstance(script, str):
-            path = Path(folder) / 'script.py'
-            path.write_text(script + END_OF_PROCESS)
-        command = [sys.executable, '-W', 'ignore', '-m']
-        launcher = [
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc_per_node=2',
-        ]
-        done = subprocess.run(
-            [*command, *launcher, path, *arguments],
-            capture_output=True,
-            text=True,
-            env=env,
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-END_OF_PROCESS = """
-import os, sys, torch
-torch.distributed.barrier()
-sys.stdout.flush()
-os._exit(0)
-"""
 
 
 def rankkd(*args, status=0):

@@ -2,19 +2,18 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from .helpers import ROOT
+from .programs import run_program
 
 NOTEBOOKS = sorted((ROOT / 'docs/notebooks').glob('*.ipynb'))
-#: In place of what the notebook trains.
+#: In place of what the notebook trains, and of its new processes.
 SMALL = {
     'IMAGES = dict(train=2000, val=300)': 'IMAGES = dict(train=16, val=6)',
     'EPOCHS = 3': 'EPOCHS = 1',
+    'done = subprocess.run(': 'done = tests.programs.forked(',
 }
 
 
@@ -36,7 +35,7 @@ def test_it_is_that_of_the_script(path):
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda x: x.stem)
 def test_its_cells_run(path, tmp_path):
-    """With fewer images, in a process of their own."""
+    """With fewer images, and the command's processes forked."""
     cells = json.loads(path.read_text())['cells']
     text = '\n'.join(
         ''.join(x['source']) for x in cells if x['cell_type'] == 'code'
@@ -44,14 +43,8 @@ def test_its_cells_run(path, tmp_path):
     for old, new in SMALL.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', text],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), MPLBACKEND='Agg'),
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    text = f'import tests.programs\n{text}'
+    done = run_program(text, cwd=tmp_path, env=dict(MPLBACKEND='Agg'))
     assert "dict(type='mmdet_rankkd.KendallRankLoss'" in done.stdout
     assert '# Model card: FasterRCNN' in done.stdout
     alone, distilled = (

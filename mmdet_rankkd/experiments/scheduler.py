@@ -9,7 +9,11 @@ from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import (
+    connection,
+    get_all_start_methods,
+    get_context,
+)
 from typing import Deque, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import torch
@@ -20,6 +24,19 @@ from .training import LOG, RUNNING, Job, run_job
 
 #: How often a training is started whose process dies.
 ATTEMPTS = 3
+#: How processes start: of one that has imported the stack, where the system
+#: can fork. It holds no GPU, so its children may have one each.
+FORKS = 'forkserver' in get_all_start_methods()
+CONTEXT = get_context('forkserver' if FORKS else 'spawn')
+if FORKS:
+    CONTEXT.set_forkserver_preload(
+        [
+            'mmdet_rankkd.experiments.training',
+            'mmdet_rankkd.engine.hooks',
+            'mmdet_rankkd.distillers',
+            'mmdet.apis',
+        ]
+    )
 
 
 class Pool(Protocol):
@@ -59,7 +76,7 @@ class LocalPool:
         except BrokenProcessPool:
             pass
         self.processes[slot] = ProcessPoolExecutor(
-            1, get_context('spawn'), start_worker, (slot,)
+            1, CONTEXT, start_worker, (slot,)
         )
         return self.processes[slot].submit(run_job, job)
 

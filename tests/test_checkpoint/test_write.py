@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from mmdet_rankkd.checkpoint.write import new_file, refuse_to_overwrite
 
-from ..helpers import ROOT
+from ..programs import run_program
 
 
 def test_new_files(tmp_path):
@@ -76,9 +74,5 @@ with new_file(sys.argv[1], force=True) as file:
 def test_a_killed_write_leaves_the_file_before(tmp_path):
     path = tmp_path / 'a.pth'
     path.write_bytes(b'whole')
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', KILLED, path],
-        env=dict(os.environ, PYTHONPATH=str(ROOT)),
-    )
-    assert done.returncode == -signal.SIGKILL
+    run_program(KILLED, path, status=-signal.SIGKILL)
     assert path.read_bytes() == b'whole'

@@ -15,7 +15,8 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.losses import LogitLoss
 from mmdet_rankkd.registry import MODELS
 
-from ..helpers import build, make_runner, raw_batch, run_two_processes
+from ..helpers import build, make_runner, raw_batch
+from ..programs import run_two_processes
 
 
 @pytest.fixture(scope='module')

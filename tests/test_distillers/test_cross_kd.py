@@ -11,7 +11,8 @@ from mmdet_rankkd.losses import CrossKDLoss
 from mmdet_rankkd.recorders import CrossedHead
 from mmdet_rankkd.structures import HeadMaps
 
-from ..helpers import raw_batch, run_two_processes
+from ..helpers import raw_batch
+from ..programs import run_two_processes
 from ..setups import (
     DENSE,
     SETUPS,

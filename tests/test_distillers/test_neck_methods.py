@@ -8,7 +8,8 @@ import torch
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 
-from ..helpers import build, make_runner, raw_batch, run_two_processes
+from ..helpers import build, make_runner, raw_batch
+from ..programs import run_two_processes
 
 LEVELS = (0, 1, 2, 3)
 LOSSES = [

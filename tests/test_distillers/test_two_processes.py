@@ -10,7 +10,8 @@ from mmengine.config import Config
 
 from mmdet_rankkd.engine.launch import build_runner, refuse_shards
 
-from ..helpers import ROOT, run_two_processes
+from ..helpers import ROOT
+from ..programs import run_two_processes
 
 CASES = ('roi, positives', 'cascade, chosen rows', 'retinanet', 'fgfi')
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from ..helpers import run_two_processes
+from ..programs import run_two_processes
 from ..setups import (
     SETUPS,
     batch_of,

@@ -1,8 +1,5 @@
 """The demos, with two iterations a student."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +11,7 @@ from mmdet_rankkd.experiments.cells import read_cells
 from mmdet_rankkd.experiments.report import Panel, draw_curves
 from mmdet_rankkd.experiments.result import read_results
 
-from ..helpers import ROOT
+from ..programs import tool
 from .conftest import make_result
 
 CLASSIFICATION = [
@@ -150,9 +147,5 @@ def test_detectors():
 
 
 def test_help():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/demo.py'), '-h'],
-        capture_output=True,
-        text=True,
-    )
-    assert '--seeds' in done.stdout and 'retinanet' in done.stdout
+    said = tool('demo', '-h').stdout
+    assert '--seeds' in said and 'retinanet' in said

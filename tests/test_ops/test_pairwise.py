@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, standardize
 from mmdet_rankkd.ops import forget_compiled, pairwise
 
-from ..helpers import run_two_processes
+from ..programs import run_two_processes
 
 BACKENDS = ['eager', 'compiled']
 
