@@ -5,6 +5,7 @@ import gc
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
+from torch import nn
 
 from .helpers import (
     ROOT,
@@ -40,6 +41,14 @@ def keep_what_was_imported():
     """MMEngine collects garbage for each data set, among all that is there."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def no_random_weights(monkeypatch):
+    """For networks that are only built: to draw their weights takes long."""
+    for name in dir(nn.init):
+        if name.endswith('_') and not name.startswith('_'):
+            monkeypatch.setattr(nn.init, name, lambda x, *args, **kwargs: x)
 
 
 @pytest.fixture(scope='session')

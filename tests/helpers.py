@@ -12,6 +12,7 @@ import mmengine.config.utils
 import numpy as np
 import torch
 from click.testing import CliRunner
+from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from yapf.yapflib import yapf_api
@@ -38,6 +39,16 @@ def as_it_is(text, **style):
 yapf_api.FormatCode = mmengine.config.config.FormatCode = as_it_is
 mmengine.config.utils.load = lru_cache(maxsize=None)(
     mmengine.config.utils.load
+)
+
+# It also parses every file of every config twice, once only to see whether it
+# is of the new style.
+_is_lazy_import = lru_cache(maxsize=None)(
+    lambda file, changed: IS_LAZY_IMPORT(file)
+)
+IS_LAZY_IMPORT = Config._is_lazy_import
+Config._is_lazy_import = staticmethod(
+    lambda file: _is_lazy_import(file, os.stat(file).st_mtime_ns)
 )
 
 # What a user has: a COCO-style set and two detectors of MMDetection.

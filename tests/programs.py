@@ -73,7 +73,9 @@ def tool(
     return run_program(path, *args, cwd=cwd, status=status)
 
 
-def run_two_processes(program: Union[str, Path], *args) -> str:
+def run_two_processes(
+    program: Union[str, Path], *args, env: Optional[Dict[str, str]] = None
+) -> str:
     """Run a file or a text in two processes of gloo; return what they print.
 
     Gloo's threads may abort a process that ends by itself ("terminate called
@@ -86,6 +88,7 @@ def run_two_processes(program: Union[str, Path], *args) -> str:
         port = free.getsockname()[1]
     ranks = [
         dict(
+            env or {},
             RANK=str(rank),
             LOCAL_RANK=str(rank),
             WORLD_SIZE='2',

@@ -6,6 +6,7 @@ package; `trajectory.py` compares two of them.
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Dict
 
@@ -121,9 +122,15 @@ class Setup:
 
 def model_config(name, **settings):
     """Model of a config of this project."""
-    config = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    config = Config(dict(model=read_model(ROOT / 'configs' / f'{name}.py')))
     config.merge_from_dict({f'model.{k}': v for k, v in settings.items()})
     return config.model.to_dict()
+
+
+@cache
+def read_model(path):
+    """Model of a config file; not to be changed."""
+    return Config.fromfile(path).model.to_dict()
 
 
 def two_stage(cascade=False):

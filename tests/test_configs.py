@@ -65,6 +65,7 @@ def name_of(path):
     return path.stem
 
 
+@pytest.mark.usefixtures('no_random_weights')
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_round_trip_and_build(path, tmp_path):
     cfg = Config.fromfile(path)

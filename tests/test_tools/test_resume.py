@@ -13,7 +13,9 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.cli.train import train
 
 from ..helpers import ROOT
+from ..programs import run_two_processes
 
+TRAIN = ROOT / 'tools/train.py'
 SETTINGS = """
 _base_ = '{config}'
 train_pipeline = [
@@ -62,11 +64,9 @@ def run(*command, cwd):
     return done.stdout
 
 
-def train_by_two(config, work, *more):
+def train_by_two(config, work):
     tool = ROOT / 'tools/dist_train.sh'
-    return run(
-        'bash', tool, config, '2', '--work-dir', work, *more, cwd=work.parent
-    )
+    return run('bash', tool, config, '2', '--work-dir', work, cwd=work.parent)
 
 
 def weights(file):
@@ -107,5 +107,7 @@ def test_two_processes_without_a_gpu(config, tmp_path):
     states = read_checkpoint(start)['exact_resume']['random']
     assert len(states) == 2
     assert not torch.equal(*(x['torch'] for x in states))
-    train_by_two(config, resumed, '--resume', start)
+    words = [config, '--work-dir', resumed, '--launcher', 'pytorch']
+    without_gpu = dict(CUDA_VISIBLE_DEVICES='')
+    run_two_processes(TRAIN, *words, '--resume', start, env=without_gpu)
     assert_equal(weights(resumed / 'iter_4.pth'), expected)
