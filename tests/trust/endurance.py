@@ -5,14 +5,17 @@
 trains Faster R-CNN on the digits with KD, ranking and a feature loss, a
 validation and a checkpoint every 20 steps, and takes a sample every few
 seconds after a step: resident memory, open files, objects of this package,
-tensors with an autograd graph, and listeners on modules. Then it builds a
+tensors with an autograd graph, and listeners on modules; also what of the
+memory is in use, by C's allocator and as blocks of Python's. Then it builds a
 distiller of a classifier, trains it one step and drops it, 1,000 times.
 
 Writes ``training.csv``, ``cycles.csv`` and ``endurance.png`` to ``--out`` and
 prints a line of JSON and a verdict for each. The first fifth of the samples
 is warm-up. Memory is flat if a straight line through the other samples rises
 by less than 2 %; nothing else may have grown at all. The range of the samples
-is printed beside: it has the allocator's ups and downs in it.
+is printed beside: it has the allocator's ups and downs in it. Resident memory
+that grows while what is in use does not is fragments of the heap and pages of
+libraries that are read for the first time.
 """
 
 import argparse
@@ -92,16 +95,20 @@ def sample(begin: float, step: int) -> Sample:
         step (int): Steps, or cycles, that are done.
 
     Returns:
-        dict: ``minutes``, ``step``, ``memory`` (resident, MiB) and COUNTS.
+        dict: ``minutes``, ``step``, ``memory`` (resident, MiB), ``in_use``
+        (of malloc, MiB), ``blocks`` (of Python, thousands) and COUNTS.
     """
     gc.collect()
     process = psutil.Process()
+    heap = psutil.heap_info()
     found = gc.get_objects()
     modules = [x for x in found if isinstance_of(x, nn.Module)]
     return dict(
         minutes=(time.time() - begin) / 60,
         step=step,
         memory=process.memory_info().rss / PAGE,
+        in_use=(heap.heap_used + heap.mmap_used) / PAGE,
+        blocks=sys.getallocatedblocks() / 1000,
         files=process.num_fds(),
         threads=process.num_threads(),
         objects=sum(isinstance_of(x, OURS) for x in found),
@@ -243,15 +250,14 @@ def verdict(samples: List[Sample]) -> dict:
     Returns:
         dict: ``minutes`` and ``steps``, ``memory`` at the middle in MiB,
         ``growth`` of a straight line through it and the ``range`` of it, as
-        parts of ``memory``; of each count its growth from the first sample
-        to the last; and ``holds``.
+        parts of ``memory``; ``in_use`` and ``blocks``, such growths of what
+        is in use, as parts of it; of each count its growth from the first
+        sample to the last; and ``holds``.
     """
     kept = samples[len(samples) // 5 :]
     memory = np.array([x['memory'] for x in kept])
-    times = np.array([x['minutes'] for x in kept])
-    slope = np.polyfit(times, memory, 1)[0]
     middle = float(np.median(memory))
-    growth = float(slope * (times[-1] - times[0]) / middle)
+    growth = growth_of(kept, 'memory')
     counts = {n: int(kept[-1][n] - kept[0][n]) for n in COUNTS}
     return dict(
         minutes=round(samples[-1]['minutes'], 1),
@@ -260,9 +266,19 @@ def verdict(samples: List[Sample]) -> dict:
         memory=round(middle, 1),
         growth=round(growth, 5),
         range=round(float(memory.max() - memory.min()) / middle, 5),
+        in_use=round(growth_of(kept, 'in_use'), 5),
+        blocks=round(growth_of(kept, 'blocks'), 5),
         **counts,
         holds=growth < 0.02 and all(x <= 0 for x in counts.values()),
     )
+
+
+def growth_of(samples: List[Sample], name: str) -> float:
+    """Rise of a straight line through a column, as part of its middle."""
+    values = np.array([x[name] for x in samples])
+    times = np.array([x['minutes'] for x in samples])
+    slope = np.polyfit(times, values, 1)[0]
+    return float(slope * (times[-1] - times[0]) / np.median(values))
 
 
 def draw(parts: Dict[str, List[Sample]], file: Path) -> None:
@@ -278,8 +294,11 @@ def draw(parts: Dict[str, List[Sample]], file: Path) -> None:
     for column, (name, samples) in enumerate(parts.items()):
         steps = [x['step'] for x in samples]
         first = steps[len(steps) // 5]
-        axes[0][column].plot(steps, [x['memory'] for x in samples])
-        axes[0][column].set(title=name, ylabel='resident memory, MiB')
+        for part, label in (('memory', 'resident'), ('in_use', 'malloc')):
+            values = [x[part] for x in samples]
+            axes[0][column].plot(steps, values, label=label)
+        axes[0][column].set(title=name, ylabel='memory, MiB')
+        axes[0][column].legend()
         axes[0][column].set_ylim(bottom=0)
         for count in COUNTS:
             values = [x[count] for x in samples]
@@ -321,8 +340,10 @@ def main() -> None:
         word = 'flat' if facts['holds'] else 'NOT FLAT'
         print(
             f'{name}: {word}; {facts["memory"]} MiB, {facts["growth"]:+.2%} '
-            f'over {facts["minutes"]} minutes, {facts["steps"]} steps; open '
-            f'files {facts["files"]:+d}, objects {facts["objects"]:+d}, '
+            f'over {facts["minutes"]} minutes, {facts["steps"]} steps; in use '
+            f'by malloc {facts["in_use"]:+.2%}, by Python '
+            f'{facts["blocks"]:+.2%}; open files {facts["files"]:+d}, '
+            f'objects {facts["objects"]:+d}, '
             f'graphs {facts["graphs"]:+d}, listeners '
             f'{facts["listeners"]:+d}',
             flush=True,
