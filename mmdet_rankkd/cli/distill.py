@@ -59,7 +59,7 @@ def distill(
     out: Optional[str],
     force: bool,
     doctor: bool,
-    images: int,
+    images: Optional[int],
     gpus: int,
     train: bool,
     work_dir: Optional[str],
@@ -92,7 +92,7 @@ def distill(
     for sentence in recipe.said:
         click.echo(f'- {sentence}')
     click.echo(f'\n{path}:\n\n{path.read_text()}')
-    if doctor and not run_doctor(str(path), (), images, 2, gpus):
+    if doctor and not run_doctor(str(path), (), images, None, gpus):
         raise click.ClickException(
             f'the doctor found something to mend. The config is in {path}; '
             f'after mending: rankkd doctor {path}'

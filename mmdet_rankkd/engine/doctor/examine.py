@@ -8,7 +8,7 @@ import tempfile
 import time
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -27,6 +27,12 @@ from .step import Step, as_before, measure
 from .weights import initial_weights
 
 Say = Callable[[str], None]
+#: Seconds after which nothing more is measured that was not asked for.
+PATIENCE = 20.0
+#: Of the validation set, and at least so many.
+IMAGES, LEAST_IMAGES = 20, 4
+#: Of the training set.
+BATCHES = 2
 
 
 class _Reached(Exception):
@@ -45,8 +51,8 @@ class _StopBeforeTraining(Hook):
 
 def examine(
     cfg: Config,
-    images: int = 20,
-    batches: int = 2,
+    images: Optional[int] = None,
+    batches: Optional[int] = None,
     gpus: int = 1,
     say: Optional[Say] = None,
 ) -> List[Finding]:
@@ -58,9 +64,11 @@ def examine(
 
     Args:
         cfg (Config): With a ``model.teacher``.
-        images (int): Of the validation set, that the teacher is tested on; 0
-            to leave that out.
-        batches (int): Of the training set, that are measured.
+        images (int, optional): Of the validation set, that the teacher is
+            tested on; 0 to leave that out. By default 20, or as many as it
+            is through with in about ``PATIENCE``.
+        batches (int, optional): Of the training set, that are measured. By
+            default two, or one if that takes longer than ``PATIENCE``.
         gpus (int): How many processes will train.
         say (Callable, optional): Is told what is being done.
 
@@ -87,6 +95,8 @@ def examine(
             findings.append(not_reached(error))
             return findings
         findings += of_runner(cfg, runner, batches, gpus, say)
+        if images is None:
+            images = images_in_time(findings, runner)
         if images:
             say(f'the teacher on {images} images')
             part = quiet(cfg, folder, 'teacher')
@@ -130,8 +140,22 @@ def not_reached(error: Exception) -> Finding:
     )
 
 
+def images_in_time(findings: Sequence[Finding], runner: Runner) -> int:
+    """How many images the teacher is tested on, by what a batch took it."""
+    costs = [x.facts['seconds'] for x in findings if x.name == 'cost']
+    if not costs:
+        return IMAGES
+    loader: Any = runner.train_loop.dataloader
+    each = costs[0]['teacher'] / (loader.batch_size or 1)
+    return min(IMAGES, max(LEAST_IMAGES, int(PATIENCE / each)))
+
+
 def of_runner(
-    cfg: Config, runner: Runner, batches: int, gpus: int, say: Say
+    cfg: Config,
+    runner: Runner,
+    batches: Optional[int],
+    gpus: int,
+    say: Say,
 ) -> List[Finding]:
     """What a training tells that stands before its first step."""
     model: Any = runner.model
@@ -158,14 +182,17 @@ def of_runner(
         ]
     findings.append(teacher_facts(model.teacher.describe()))
     findings.append(losses_for_heads(model))
-    say(f'measuring {batches} batches')
+    say(f'measuring {batches or BATCHES} batches')
     steps: List[Step] = []
     waits: List[float] = []
     model.train()
     with as_before(model):
         source = iter(loader)
-        for _ in range(batches):
+        first = time.perf_counter()
+        for _ in range(batches or BATCHES):
             start = time.perf_counter()
+            if steps and batches is None and start - first > PATIENCE:
+                break
             data = next(source, None)
             if data is None:
                 break

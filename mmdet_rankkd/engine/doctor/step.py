@@ -3,7 +3,7 @@
 import copy
 import random
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.datasets.box_pixels import kept_random_state
 from mmdet_rankkd.recorders import listening
+from mmdet_rankkd.recorders.listening import replacing
 from mmdet_rankkd.structures import DistillBatch
+
+from .kept import Kept, weight_bytes
 
 SEED = 20
 #: Parts of a student whose weights all terms share.
@@ -38,6 +41,9 @@ class Step:
         seconds (dict): Of the plain ``'student'``, of all (``'step'``), of
             the ``'teacher'`` and of each term.
         memory (dict): Peak bytes of a GPU in ``'student'`` and ``'step'``.
+        kept (dict): Bytes that the ``'student'`` and each term keep for the
+            way back; see :class:`Kept`.
+        teacher (int): Bytes of the teacher's weights.
         batch (DistillBatch, optional): What the losses were given.
     """
 
@@ -49,6 +55,8 @@ class Step:
     unused: List[str] = field(default_factory=list)
     seconds: Dict[str, float] = field(default_factory=dict)
     memory: Dict[str, int] = field(default_factory=dict)
+    kept: Dict[str, int] = field(default_factory=dict)
+    teacher: int = 0
     batch: Optional[DistillBatch] = None
 
 
@@ -138,6 +146,7 @@ def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
     """One pass with the teacher, and the way back of each term."""
     begin(model)
     own_batch: List[DistillBatch] = []
+    kept = Kept(model)
     with (
         listening(
             next(iter(model.losses.values())),
@@ -148,8 +157,13 @@ def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
     ):
         start = clock(model)
         inputs = model.data_preprocessor(copy.deepcopy(data), True)
-        losses = model(**inputs, mode='loss')
+        with kept.part('student'), ExitStack() as terms_apart:
+            for name, loss in model.losses.items():
+                terms_apart.enter_context(apart(loss, name, kept))
+            losses = model(**inputs, mode='loss')
         found.seconds['step'] = clock(model) - start
+    found.kept = kept.bytes
+    found.teacher = weight_bytes(model.teacher.model)
     found.batch = own_batch[0] if own_batch else None
     terms = {k: v for k, v in losses.items() if k in model.losses}
     own = {k: v for k, v in losses.items() if k not in model.losses}
@@ -182,6 +196,19 @@ def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
     trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     found.unused = [n for n, p in trained if p.grad is None]
     found.broken = not_finite(losses, trained, found.batch)
+
+
+@contextmanager
+def apart(loss: Any, name: str, kept: Kept) -> Iterator[None]:
+    """Count what a loss keeps for the way back by itself, in the context."""
+    value = loss.value
+
+    def counted(batch: DistillBatch) -> Optional[Tensor]:
+        with kept.part(name):
+            return value(batch)
+
+    with replacing(loss, 'value', counted):
+        yield
 
 
 def compare_gradients(vectors: Dict[str, Tensor], found: Step) -> None:

@@ -275,6 +275,8 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
         iterations=iterations,
         hours=hours,
         memory={n: max(s.memory[n] for s in steps) for n in steps[0].memory},
+        kept={n: max(s.kept[n] for s in steps) for n in steps[0].kept},
+        teacher=steps[0].teacher,
     )
     ways = ', '.join(
         f'{n} {s:.2g} s back'
@@ -294,6 +296,12 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
             f'; peak memory {gigabytes["step"]:.1f} GiB, the plain '
             f"student's {gigabytes['student']:.1f}"
         )
+    if facts['kept']:
+        parts = ', '.join(f'{n} {in_mib(b)}' for n, b in facts['kept'].items())
+        said += (
+            f'; memory kept for the way back: {parts}; the weights of the '
+            f'teacher are {in_mib(facts["teacher"])}'
+        )
     if loading > whole:
         return Finding(
             'cost',
@@ -304,3 +312,8 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
             facts,
         )
     return Finding('cost', OK, said, '', facts)
+
+
+def in_mib(count: int) -> str:
+    """Bytes as a text."""
+    return f'{count / 2**20:.3g} MiB'

@@ -1,20 +1,26 @@
 """The doctor's round of a user's distillation."""
 
+import importlib
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_rankkd.engine.doctor import examine, to_json, to_text
+from mmdet_rankkd.engine.doctor import Finding, examine, to_json, to_text
 from mmdet_rankkd.engine.doctor.sample import (
     judge,
     take_sample,
     teacher_facts,
     write_part,
 )
+from mmdet_rankkd.recorders import listening
 
 from ...helpers import save_teacher
+
+# The package has the function of its name.
+rounds = importlib.import_module(examine.__module__)
 
 LINES = [
     'learning rate',
@@ -202,3 +208,35 @@ def test_names_that_were_compared():
     assert teacher_facts(lines).state == 'ok'
     lines[-1] = "classes: the teacher's names NOT compared: none"
     assert teacher_facts(lines).state == 'note'
+
+
+def test_patience(project, tmp_path, monkeypatch):
+    """Less is measured where it takes long, unless it was asked for."""
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(project / 'distill.py')
+    cfg.work_dir = str(tmp_path / 'work')
+    monkeypatch.setattr(rounds, 'PATIENCE', 1e-9)
+    said = []
+    found = examine(cfg, say=said.append)
+    assert said[-1] == f'the teacher on {rounds.LEAST_IMAGES} images'
+    assert found_of(found, 'teacher on sample').facts['images'] == 4
+    seconds = dict(teacher=1.0)
+    cost = Finding('cost', 'ok', '', '', dict(seconds=seconds))
+    loader = SimpleNamespace(batch_size=2)
+    runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
+    for patience, count in ((1e-9, 4), (3.1, 6), (100, 20)):
+        monkeypatch.setattr(rounds, 'PATIENCE', patience)
+        assert rounds.images_in_time([cost], runner) == count
+    assert rounds.images_in_time([], runner) == 20
+
+
+@pytest.mark.parametrize('asked, count', [(None, 1), (2, 2)])
+def test_patience_of_batches(project, tmp_path, monkeypatch, asked, count):
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(project / 'distill.py')
+    cfg.work_dir = str(tmp_path / 'work')
+    monkeypatch.setattr(rounds, 'PATIENCE', 1e-9)
+    measured = []
+    with listening(rounds, 'measure', lambda *_: measured.append(1)):
+        examine(cfg, images=0, batches=asked)
+    assert len(measured) == count

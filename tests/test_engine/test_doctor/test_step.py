@@ -83,11 +83,17 @@ def test_the_own_step_is_the_plain_students(built, name, loss):
     assert all(x > 0 for x in found.norms.values())
     assert all(-1.0001 <= x <= 1.0001 for x in found.cosines.values())
     assert {'student', 'step', 'teacher'} < set(found.seconds)
+    assert set(found.kept) == {'student', *model.losses}
+    assert found.kept['student'] > sum(found.kept[n] for n in model.losses) > 0
+    teacher = model.teacher.model.state_dict().values()
+    # Mean and deviation of the images are beside them.
+    assert 0 <= found.teacher - sum(x.nbytes for x in teacher) < 100
     assert len(found.batch.logits.student)
     after = model.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in before.items())
     assert all(p.grad is None for p in model.parameters())
     assert 'replay' not in vars(model.teacher)
+    assert not any('value' in vars(x) for x in model.losses.values())
 
 
 def test_norms_are_those_of_the_terms(built):
