@@ -255,6 +255,22 @@ def small_cls(cfg, data_root=None, batch_size=4):
     return cfg
 
 
+def allocations(function):
+    """Bytes that torch's CPU allocator gives, and takes back (negative), in a
+    call: the profiler's record, in order.
+    """
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        function()
+    events = [
+        e
+        for e in profile.profiler.kineto_results.events()
+        if e.name() == '[memory]'
+    ]
+    return [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+
+
 def rankkd(*args, status=0):
     """What the command prints, of its arguments."""
     done = CliRunner().invoke(main, [str(x) for x in args])

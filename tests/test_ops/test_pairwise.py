@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mmdet_rankkd.losses import kendall_rank_loss, kendall_tau, standardize
 from mmdet_rankkd.ops import forget_compiled, pairwise
 
+from ..helpers import allocations
 from ..programs import run_two_processes
 
 BACKENDS = ['eager', 'compiled']
@@ -298,20 +299,8 @@ def test_tau_backends_agree(monkeypatch):
 
 
 def peak_of(function):
-    """Most bytes of tensors alive at a time, by the profiler's record of
-    every allocation of torch's CPU allocator.
-    """
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        function()
-    events = [
-        e
-        for e in profile.profiler.kineto_results.events()
-        if e.name() == '[memory]'
-    ]
-    sizes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
-    return max(itertools.accumulate(sizes))
+    """Most bytes of tensors alive at a time."""
+    return max(itertools.accumulate(allocations(function)))
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
