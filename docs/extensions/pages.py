@@ -41,7 +41,21 @@ ROOMS = (
     'recorders',
     'distillers',
     'engine.hooks',
+    'deploy',
 )
+#: What is to be used of a room that exports nothing, so that each of its
+#: modules can be imported, or copied, without the others.
+OF_MODULES = {
+    'deploy': (
+        'formats.write_onnx',
+        'formats.write_safetensors',
+        'runtime.Detections',
+        'runtime.Detector',
+        'ship.ship_student',
+        'student.find_samples',
+        'student.read_student',
+    )
+}
 #: Folders of the losses.
 KINDS = sorted(
     p.parent.name for p in (PACKAGE / 'losses').glob('*/__init__.py')
@@ -186,7 +200,9 @@ def parse(path: Path) -> ast.Module:
 
 
 def exported(room: str) -> List[str]:
-    """Names in the ``__all__`` of a room, sorted."""
+    """Names in the ``__all__`` of a room, sorted, or those of its modules."""
+    if room in OF_MODULES:
+        return list(OF_MODULES[room])
     path = PACKAGE / room.replace('.', '/') / '__init__.py'
     for node in parse(path).body:
         if isinstance(node, ast.Assign) and '__all__' in [
