@@ -231,6 +231,10 @@ def api_page(room: str) -> str:
         )
     else:
         names, note = exported(room), ''
+    if room in OF_MODULES:
+        words = (f'{name}.{x}'.rpartition('.') for x in names)
+        lines = [f'from {module} import {what}' for module, _, what in words]
+        note = '\n'.join(['```python', *lines, '```', ''])
     parts = [directive(f'{name}.{x}', 2) for x in names]
     return '\n'.join([f'# `{name}`', '', note, '', *parts])
 
