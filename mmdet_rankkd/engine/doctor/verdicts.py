@@ -297,10 +297,12 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
             f"student's {gigabytes['student']:.1f}"
         )
     if facts['kept']:
-        parts = ', '.join(f'{n} {in_mib(b)}' for n, b in facts['kept'].items())
+        parts = ', '.join(
+            f'{n} {in_words(b)}' for n, b in facts['kept'].items()
+        )
         said += (
             f'; memory kept for the way back: {parts}; the weights of the '
-            f'teacher are {in_mib(facts["teacher"])}'
+            f'teacher are {in_words(facts["teacher"])}'
         )
     if loading > whole:
         return Finding(
@@ -314,6 +316,8 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
     return Finding('cost', OK, said, '', facts)
 
 
-def in_mib(count: int) -> str:
+def in_words(count: int) -> str:
     """Bytes as a text."""
-    return f'{count / 2**20:.3g} MiB'
+    if count < 2**30:
+        return f'{count / 2**20:.3g} MiB'
+    return f'{count / 2**30:.3g} GiB'

@@ -128,8 +128,8 @@ def test_cost():
     found = verdicts.cost([Step(seconds=seconds, memory=memory)], 1, 0.1)
     assert "2.0 GiB, the plain student's 1.0" in found.said
     assert 'kept' not in found.said
-    kept = dict(student=3 * 2**20, loss_kd=2**19)
+    kept = dict(student=3 * 2**30, loss_kd=2**19)
     step = Step(seconds=seconds, kept=kept, teacher=5 * 2**20)
     found = verdicts.cost([step], 1, 0.1)
-    assert 'student 3 MiB, loss_kd 0.5 MiB' in found.said
+    assert 'student 3 GiB, loss_kd 0.5 MiB' in found.said
     assert 'teacher are 5 MiB' in found.said
