@@ -3,7 +3,7 @@
 import json
 import os
 import pickle
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import cv2
@@ -43,12 +43,17 @@ mmengine.config.utils.load = lru_cache(maxsize=None)(
 
 # It also parses every file of every config twice, once only to see whether it
 # is of the new style.
-_is_lazy_import = lru_cache(maxsize=None)(
-    lambda file, changed: IS_LAZY_IMPORT(file)
-)
-IS_LAZY_IMPORT = Config._is_lazy_import
+is_new_style = Config._is_lazy_import
+
+
+@cache
+def is_new_style_since(changed, file):
+    """Of a file as it was written at some time."""
+    return is_new_style(file)
+
+
 Config._is_lazy_import = staticmethod(
-    lambda file: _is_lazy_import(file, os.stat(file).st_mtime_ns)
+    lambda file: is_new_style_since(os.stat(file).st_mtime_ns, file)
 )
 
 # What a user has: a COCO-style set and two detectors of MMDetection.

@@ -83,9 +83,7 @@ def run_two_processes(
     """
     if isinstance(program, str):
         program += END_OF_PROCESS
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ranks = [
         dict(
             env or {},
@@ -93,7 +91,7 @@ def run_two_processes(
             LOCAL_RANK=str(rank),
             WORLD_SIZE='2',
             MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=str(port),
+            MASTER_PORT=port,
         )
         for rank in range(2)
     ]
@@ -101,6 +99,13 @@ def run_two_processes(
     said = ''.join(done.stderr[-3000:] for done in both)
     assert [done.returncode for done in both] == [0, 0], said
     return ''.join(done.stdout for done in both)
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
 
 
 END_OF_PROCESS = """

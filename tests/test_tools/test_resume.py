@@ -1,7 +1,6 @@
 """`--resume` of the tools: a damaged checkpoint, and several processes."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.cli.train import train
 
 from ..helpers import ROOT
-from ..programs import run_two_processes
+from ..programs import free_port, run_two_processes
 
 TRAIN = ROOT / 'tools/train.py'
 SETTINGS = """
@@ -42,14 +41,11 @@ def config(project, tmp_path):
 
 def run(*command, cwd):
     folders = [str(Path(sys.executable).parent), os.environ['PATH']]
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     env = dict(
         os.environ,
         OMP_NUM_THREADS='1',
         PATH=os.pathsep.join(folders),
-        PORT=str(port),
+        PORT=free_port(),
         PYTHONPATH=str(ROOT),
         CUDA_VISIBLE_DEVICES='',
     )

@@ -14,8 +14,8 @@ prints a line of JSON and a verdict for each. The first fifth of the samples
 is warm-up. Memory is flat if a straight line through the other samples rises
 by less than 2 %; nothing else may have grown at all. The range of the samples
 is printed beside: it has the allocator's ups and downs in it. Resident memory
-that grows while what is in use does not is fragments of the heap and pages of
-libraries that are read for the first time.
+that grows while what is in use does not is memory that was freed and not given
+back.
 """
 
 import argparse

@@ -182,14 +182,15 @@ def of_runner(
         ]
     findings.append(teacher_facts(model.teacher.describe()))
     findings.append(losses_for_heads(model))
-    say(f'measuring {batches or BATCHES} batches')
+    count = batches or BATCHES
+    say(f'measuring {count} batches')
     steps: List[Step] = []
     waits: List[float] = []
     model.train()
     with as_before(model):
         source = iter(loader)
         first = time.perf_counter()
-        for _ in range(batches or BATCHES):
+        for _ in range(count):
             start = time.perf_counter()
             if steps and batches is None and start - first > PATIENCE:
                 break

@@ -5,7 +5,17 @@ import random
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from functools import partial
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+)
 
 import numpy as np
 import torch
@@ -153,13 +163,16 @@ def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
             'distill',
             lambda _, batch: own_batch.append(batch),
         ),
-        timing(model.teacher, 'replay', 'teacher', model, found),
+        within(
+            model.teacher, 'replay', lambda: timed('teacher', model, found)
+        ),
     ):
         start = clock(model)
         inputs = model.data_preprocessor(copy.deepcopy(data), True)
         with kept.part('student'), ExitStack() as terms_apart:
             for name, loss in model.losses.items():
-                terms_apart.enter_context(apart(loss, name, kept))
+                part = partial(kept.part, name)
+                terms_apart.enter_context(within(loss, 'value', part))
             losses = model(**inputs, mode='loss')
         found.seconds['step'] = clock(model) - start
     found.kept = kept.bytes
@@ -196,19 +209,6 @@ def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
     trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     found.unused = [n for n, p in trained if p.grad is None]
     found.broken = not_finite(losses, trained, found.batch)
-
-
-@contextmanager
-def apart(loss: Any, name: str, kept: Kept) -> Iterator[None]:
-    """Count what a loss keeps for the way back by itself, in the context."""
-    value = loss.value
-
-    def counted(batch: DistillBatch) -> Optional[Tensor]:
-        with kept.part(name):
-            return value(batch)
-
-    with replacing(loss, 'value', counted):
-        yield
 
 
 def compare_gradients(vectors: Dict[str, Tensor], found: Step) -> None:
@@ -315,21 +315,24 @@ def peak(model: nn.Module) -> Optional[int]:
 
 
 @contextmanager
-def timing(
-    owner: Any, method: str, name: str, model: nn.Module, found: Step
+def within(
+    owner: object, method: str, context: Callable[[], ContextManager[None]]
 ) -> Iterator[None]:
-    """Add up the time that calls of a method take, in the context."""
+    """Have each call of a method made in a context of its own."""
     original = getattr(owner, method)
 
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = clock(model)
-        result = original(*args, **kwargs)
-        past = found.seconds.get(name, 0.0)
-        found.seconds[name] = past + clock(model) - start
-        return result
+    def called(*args: Any, **kwargs: Any) -> Any:
+        with context():
+            return original(*args, **kwargs)
 
-    setattr(owner, method, timed)
-    try:
+    with replacing(owner, method, called):
         yield
-    finally:
-        delattr(owner, method)
+
+
+@contextmanager
+def timed(name: str, model: nn.Module, found: Step) -> Iterator[None]:
+    """Add the time that the context takes."""
+    start = clock(model)
+    yield
+    past = found.seconds.get(name, 0.0)
+    found.seconds[name] = past + clock(model) - start

@@ -210,14 +210,12 @@ def test_names_that_were_compared():
     assert teacher_facts(lines).state == 'note'
 
 
-def test_patience(project, tmp_path, monkeypatch):
+def test_patience(distill_cfg, tmp_path, monkeypatch):
     """Less is measured where it takes long, unless it was asked for."""
     monkeypatch.chdir(tmp_path)
-    cfg = Config.fromfile(project / 'distill.py')
-    cfg.work_dir = str(tmp_path / 'work')
     monkeypatch.setattr(rounds, 'PATIENCE', 1e-9)
     said = []
-    found = examine(cfg, say=said.append)
+    found = examine(distill_cfg, say=said.append)
     assert said[-1] == f'the teacher on {rounds.LEAST_IMAGES} images'
     assert found_of(found, 'teacher on sample').facts['images'] == 4
     seconds = dict(teacher=1.0)
@@ -231,12 +229,10 @@ def test_patience(project, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('asked, count', [(None, 1), (2, 2)])
-def test_patience_of_batches(project, tmp_path, monkeypatch, asked, count):
+def test_patience_of_batches(distill_cfg, tmp_path, monkeypatch, asked, count):
     monkeypatch.chdir(tmp_path)
-    cfg = Config.fromfile(project / 'distill.py')
-    cfg.work_dir = str(tmp_path / 'work')
     monkeypatch.setattr(rounds, 'PATIENCE', 1e-9)
     measured = []
     with listening(rounds, 'measure', lambda *_: measured.append(1)):
-        examine(cfg, images=0, batches=asked)
+        examine(distill_cfg, images=0, batches=asked)
     assert len(measured) == count
