@@ -162,8 +162,9 @@ def to_page(table: Table, results: Results) -> str:
 
 
 def seeds_of(table: Table, row: str, results: Results) -> List[int]:
-    """Seeds of which the first column of a row has a figure."""
-    return list(figures(table, row, next(iter(table.columns)), results))
+    """Seeds of which a row has a figure."""
+    found = (figures(table, row, c, results) for c in table.columns)
+    return sorted(set().union(*found))
 
 
 def with_seeds(table: Table, grid: Grid, results: Results) -> Grid:

@@ -76,8 +76,8 @@ def figure_grid(
     """The table: the paper's numbers if it has any, ours where they ran."""
     grid = [['', *(['of'] if table.paper else []), *table.columns]]
     for title in table.find_rows(rows):
-        has_method = table.rows[title].method is not None
-        state = 'not run' if has_method else 'not there yet'
+        row = table.rows[title]
+        state = 'not there yet' if row.method is None else 'not run'
         cells = []
         for column in table.columns:
             values = figures(table, title, column, results, epoch)
@@ -86,8 +86,10 @@ def figure_grid(
                 text = with_deviation(list(values.values()), decimals)
             elif has_run(table, title, column, results):
                 text = 'not logged'
-            else:
+            elif row.applies_to(column):
                 text = state
+            else:
+                text = '–'
             cells.append(text)
         if not table.paper:
             grid.append([title, *cells])

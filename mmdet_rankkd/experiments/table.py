@@ -41,6 +41,8 @@ class Row:
         options (dict): Any other settings of the config, by their keys.
         against (Sequence[str], optional): Rows that it is compared with. By
             default, ``<method>+rank`` is with the first row of ``<method>``.
+        columns (Sequence[str], optional): Titles of those that it is trained
+            for, where the method does not apply to all.
         grid (dict): Several rows in place of this one: under ``'set'`` lists
             of values by ``'<loss>.<argument>'``, under ``'options'`` by key.
     """
@@ -49,7 +51,12 @@ class Row:
     set: LossSettings = field(default_factory=dict)
     options: Settings = field(default_factory=dict)
     against: Optional[Sequence[str]] = None
+    columns: Optional[Sequence[str]] = None
     grid: Dict[str, Dict[str, list]] = field(default_factory=dict)
+
+    def applies_to(self, column: str) -> bool:
+        """Whether it belongs to a column."""
+        return self.columns is None or column in self.columns
 
 
 @dataclass(frozen=True)
@@ -161,11 +168,11 @@ class Table:
         """The trainings whose mean is one number of the table.
 
         Returns:
-            list[Cell]: One a pair of the column; empty for a row without a
-            method.
+            list[Cell]: One a pair of the column; empty where the row has no
+            method, or not for this column.
         """
         wanted, place = self.rows[row], self.columns[column]
-        if wanted.method is None:
+        if wanted.method is None or not wanted.applies_to(column):
             return []
         losses: LossSettings = {}
         for part in (place.set, wanted.set):
@@ -281,7 +288,9 @@ def expand(title: str, row: Row) -> Dict[str, Row]:
                 losses.setdefault(loss, {})[argument] = value
             else:
                 options[key] = value
-        found[', '.join(names)] = Row(row.method, losses, options, row.against)
+        found[', '.join(names)] = replace(
+            row, set=losses, options=options, grid={}
+        )
     return found
 
 
@@ -299,7 +308,11 @@ def check(table: Table) -> None:
     for title, row in table.rows.items():
         for other in row.against or ():
             choose(f'row (that {title!r} is against)', other, table.rows)
+        for name in row.columns or ():
+            choose(f'column (of row {title!r})', name, table.columns)
         for name, column in table.columns.items():
+            if not row.applies_to(name):
+                continue
             for pair in column.all_pairs:
                 try:
                     method = table.cells.method(pair, row.method or 'alone')

@@ -1,0 +1,42 @@
+# Feature and box methods beside KD, three detectors, on the digits.
+title = 'Distillation methods on the digits, by detector'
+cells = 'digits'
+note = (
+    'ResNet-50 of a quarter of its width to MobileNetV2 of half of its, 660 '
+    'iterations, one validation of 1,000 images at the end. **No setting is '
+    'searched**: every method has its published weights for its detector, '
+    'those of MGD and FGD scaled from the size of COCO to that of the digits, '
+    'and ranking has weight 1. KD is softmax on Faster R-CNN and binary on '
+    'the others. So this says what each does as it comes, and not which is '
+    'best; [the report](digits_report.md) has the settings that were searched.'
+)
+decimals = 1
+seeds = (10, 11, 12)
+_end = {'train_cfg.val_interval': 3}
+columns = {
+    'Faster R-CNN': dict(pair='faster-rcnn', metric='AP', options=_end),
+    'RetinaNet': dict(pair='retinanet', metric='AP', options=_end),
+    'GFL': dict(pair='gfl', metric='AP', options=_end),
+}
+
+
+def _beside_ranking(title, method, **facts):
+    return {
+        title: dict(method=method, against=['student alone'], **facts),
+        f'{title} + ranking': dict(
+            method=f'{method}+rank', against=[title], **facts
+        ),
+    }
+
+
+rows = {
+    'student alone': dict(method='alone'),
+    **_beside_ranking('KD', 'kd'),
+    'FitNet': dict(method='fitnet', against=['student alone']),
+    **_beside_ranking('PKD', 'pkd'),
+    **_beside_ranking('CWD', 'cwd'),
+    **_beside_ranking('MGD', 'mgd'),
+    **_beside_ranking('FGD', 'fgd'),
+    **_beside_ranking('CrossKD', 'crosskd', columns=['RetinaNet', 'GFL']),
+    **_beside_ranking('LD', 'ld', columns=['GFL']),
+}
