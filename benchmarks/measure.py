@@ -144,7 +144,7 @@ class Record:
                 row['peak_mib'] = f'{peaks[method]:.4g}'
             self.rows.append(row)
             print(
-                f'  {case:<34}{method:<22}{median:>10.2f} ms'
+                f'  {case:<44} {method:<22}{median:>10.2f} ms'
                 f' [{first:.2f}, {third:.2f}]'
                 f'{median / base:>9.3f} x {baseline}'
                 + (f'{peaks[method]:>9.1f} MiB' if 'peak_mib' in row else ''),

@@ -27,10 +27,9 @@ def latest(rows):
     rows = [
         row
         for row in rows
-        if row['benchmark'] == 'loss'
-        and row['device'] == rows[-1]['device']
-        and row['dtype'] in ('float32', '')
+        if row['benchmark'] == 'loss' and row['dtype'] in ('float32', '')
     ]
+    rows = [row for row in rows if row['device'] == rows[-1]['device']]
     limits = {r['method']: r for r in rows if r['case'] == 'limits'}
     rows = [r for r in rows if r['case'].endswith('forward+backward')]
     points = {
@@ -65,15 +64,9 @@ def draw(axes, results, column, pick, label):
     axes.grid(alpha=0.3, which='major')
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--results', default=FOLDER / 'results.csv')
-    parser.add_argument(
-        '--out', default=FOLDER.parent / 'docs/benchmark_loss.png'
-    )
-    args = parser.parse_args()
-    with open(args.results, newline='') as file:
-        results = latest(list(csv.DictReader(file)))
+def draw_loss(rows, file):
+    """Draw the newest figures of the newest device into a file."""
+    results = latest(rows)
     figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), sharey='row')
     picks = (
         (lambda n, c: n if c in (80, 81) else None, 'rows N, at 81 classes'),
@@ -88,7 +81,18 @@ def main():
     device = next(row['device'] for row in results.values())
     figure.suptitle(f'Ranking loss, float32, {device}', fontsize=11)
     figure.tight_layout()
-    figure.savefig(args.out, dpi=110)
+    figure.savefig(file, dpi=110)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--results', default=FOLDER / 'results.csv')
+    parser.add_argument(
+        '--out', default=FOLDER.parent / 'docs/benchmark_loss.png'
+    )
+    args = parser.parse_args()
+    with open(args.results, newline='') as file:
+        draw_loss(list(csv.DictReader(file)), args.out)
     print(args.out)
 
 

@@ -56,10 +56,11 @@ def batch(images, height, width, objects=8):
     return dict(inputs=inputs, data_samples=samples)
 
 
-def build_distiller(device, prepare=None, pair=PAIR, **options):
+def build_distiller(device, prepare=None, pair=PAIR, losses=None, **options):
     """The distiller of a pair, its teacher with random weights.
 
-    Options are those of the teacher; ``prepare`` may change its weights.
+    Options are those of the teacher; ``prepare`` may change its weights, and
+    ``losses`` stand in place of the pair's own.
     """
     config = Config.fromfile(ROOT / 'configs' / pair)
     teacher = load_config(config.model.teacher.config)
@@ -74,6 +75,8 @@ def build_distiller(device, prepare=None, pair=PAIR, **options):
         config.model.teacher.config = dict(model=teacher.model)
         config.model.teacher.checkpoint = str(path)
         config.model.teacher.update(options)
+        if losses is not None:
+            config.model.losses = losses
         model = build_model(config).to(device)
         model.prepare()
     return model.train()

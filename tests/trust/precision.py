@@ -3,8 +3,9 @@
     python tests/trust/precision.py [NAME ...] [--steps 200]
 
 trains each distiller so many steps in float32, and from the same weights on
-the same batches with bfloat16 and with float16 on the CPU, the latter with
-scaled losses. A curve is the means of a loss over windows of 20 steps.
+the same batches with bfloat16 and with float16, the latter with scaled losses;
+on the CPU, or with ``--device cuda`` on a GPU. A curve is the means of a loss
+over windows of 20 steps.
 Prints a line of JSON for each of both: whether all losses and weights were
 finite, how many steps float16 left out because a gradient was not, and the
 largest difference of the curve of the total loss from that in float32, as a
@@ -17,6 +18,7 @@ eight batches of coloured noise from teachers of random weights.
 """
 
 import argparse
+import csv
 import json
 import math
 import sys
@@ -94,7 +96,7 @@ def detector(name: str, folder: Path) -> tuple:
 
 
 def curves(
-    built: tuple, steps: int, dtype: Optional[torch.dtype]
+    built: tuple, steps: int, dtype: Optional[torch.dtype], device: str
 ) -> tuple[Curves, int]:
     """Train and keep the losses.
 
@@ -102,6 +104,7 @@ def curves(
         built (tuple): A distiller and its batches.
         steps (int): How many.
         dtype (torch.dtype, optional): Of the autocast; None for none.
+        device (str): Where it trains.
 
     Returns:
         tuple: The curves, and how many steps were left out.
@@ -111,15 +114,15 @@ def curves(
     """
     model, batches = built
     model.init_weights()
-    model.train()
+    model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
     half = dtype is torch.float16
-    scaler = torch.amp.GradScaler('cpu', enabled=half, init_scale=2.0**7)
+    scaler = torch.amp.GradScaler(device, enabled=half, init_scale=2.0**7)
     kept: Curves = {}
     left_out = 0
     for step in range(steps):
         data = model.data_preprocessor(next(batches), True)
-        with autocast(dtype):
+        with autocast(dtype, device):
             losses = model(**data, mode='loss')
         total, values = model.parse_losses(losses)
         for name, tensor in values.items():
@@ -141,11 +144,11 @@ def curves(
     return kept, left_out
 
 
-def autocast(dtype: Optional[torch.dtype]) -> ContextManager:
-    """Of the CPU, or nothing."""
+def autocast(dtype: Optional[torch.dtype], device: str) -> ContextManager:
+    """Of the device, or nothing."""
     if dtype is None:
         return nullcontext()
-    return torch.autocast('cpu', dtype)
+    return torch.autocast(device, dtype)
 
 
 def difference(one: Curves, other: Curves) -> Dict[str, float]:
@@ -165,8 +168,22 @@ def difference(one: Curves, other: Curves) -> Dict[str, float]:
     return found
 
 
-def compare(name: str, steps: int, dtypes: List[str]) -> Iterator[dict]:
-    """Train one distiller in float32 and in other dtypes."""
+def compare(
+    name: str,
+    steps: int,
+    dtypes: List[str],
+    device: str,
+    keep: Callable[[str, str, Curves], None],
+) -> Iterator[dict]:
+    """Train one distiller in float32 and in other dtypes.
+
+    Args:
+        name (str): Of the distiller.
+        steps (int): How many.
+        dtypes (list[str]): Names of the others.
+        device (str): Where it trains.
+        keep (Callable): Is given name, dtype and curves of each training.
+    """
     MMLogger.get_instance('precision', log_level='ERROR')
     with tempfile.TemporaryDirectory() as folder:
 
@@ -177,11 +194,14 @@ def compare(name: str, steps: int, dtypes: List[str]) -> Iterator[dict]:
             return detector(name, Path(folder))
 
         begin = time.process_time()
-        reference = train(build, steps, None)[0]
+        reference = train(build, steps, None, device)[0]
+        keep(name, 'float32', reference)
         for dtype in dtypes:
             facts = dict(case=name, dtype=dtype, steps=steps)
             try:
-                found, left_out = train(build, steps, getattr(torch, dtype))
+                kind = getattr(torch, dtype)
+                found, left_out = train(build, steps, kind, device)
+                keep(name, dtype, found)
                 by_loss = difference(reference, found)
                 total = by_loss.pop('loss')
                 term = max(by_loss, key=lambda x: by_loss[x])
@@ -203,12 +223,31 @@ def compare(name: str, steps: int, dtypes: List[str]) -> Iterator[dict]:
 
 
 def train(
-    build: Callable[[], tuple], steps: int, dtype: Optional[torch.dtype]
+    build: Callable[[], tuple],
+    steps: int,
+    dtype: Optional[torch.dtype],
+    device: str,
 ) -> tuple[Curves, int]:
     """Train from the same weights, with the same random numbers."""
     built = build()
     torch.manual_seed(1)
-    return curves(built, steps, dtype)
+    return curves(built, steps, dtype, device)
+
+
+def write_curves(file: Optional[Path]) -> Callable[[str, str, Curves], None]:
+    """Of a file of curves, or of none: what writes those of a training."""
+    if file is not None:
+        file.write_text('case,dtype,step,loss\n')
+
+    def keep(name: str, dtype: str, found: Curves) -> None:
+        if file is not None:
+            with file.open('a', newline='') as lines:
+                csv.writer(lines, lineterminator='\n').writerows(
+                    (name, dtype, step, f'{value:.6g}')
+                    for step, value in enumerate(found['loss'])
+                )
+
+    return keep
 
 
 def main() -> None:
@@ -220,13 +259,18 @@ def main() -> None:
     parser.add_argument('names', nargs='*', metavar='NAME', help='all')
     parser.add_argument('--steps', type=int, default=200)
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=DTYPES)
+    parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
+    parser.add_argument(
+        '--curves', type=Path, metavar='FILE', help='total losses, as CSV'
+    )
     args = parser.parse_args()
     unknown = [x for x in args.names if x not in NAMES]
     if unknown:
         parser.error(f'no {unknown}; there are {", ".join(NAMES)}')
     torch.set_num_threads(1)
+    keep = write_curves(args.curves)
     for name in args.names or NAMES:
-        for facts in compare(name, args.steps, args.dtypes):
+        for facts in compare(name, args.steps, args.dtypes, args.device, keep):
             print(json.dumps(facts), flush=True)
 
 
