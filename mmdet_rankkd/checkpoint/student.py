@@ -22,6 +22,11 @@ REGISTRIES = (DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS)
 STANDS_FOR = {'mmdet_rankkd.MobileNetV2': 'MobileNetV2'}
 #: In its place MMEngine's own is exported, which has the same arguments.
 CHECKPOINT_HOOK = 'AtomicCheckpointHook'
+#: Transforms of both networks' images, and which of their arguments are the
+#: student's alone.
+OF_BOTH = {'TwoResolutions': 'pipeline', 'TwoViews': 'weak'}
+#: Data sets that wrap the student's for a loss.
+WRAPPER = 'ContrastDataset'
 #: Top-level entries of a config that training, tests and inference read.
 READ = {
     *inspect.signature(Runner.__init__).parameters,
@@ -83,10 +88,12 @@ def student_weights(
 def student_config(config: Config) -> Config:
     """Make the plain student's config of a distillation config.
 
-    All types in it are names, those of a new-style config too. It can be
-    read, built, trained and tested without this package, unless the student
-    or its data are made of types of this package (networks, data sets,
-    transforms), which :func:`package_types` lists.
+    All types in it are names, those of a new-style config too. What a
+    distillation alone asks of its data goes: the teacher's resolution, the
+    strong view, negatives. So it can be read, built, trained and tested
+    without this package, unless the student or its data are made of types of
+    this package (networks, data sets, transforms), which
+    :func:`package_types` lists.
 
     Args:
         config (Config): Config of the training. If there is no distiller in
@@ -100,6 +107,7 @@ def student_config(config: Config) -> Config:
         student = model['student']
         if model.get('data_preprocessor') is not None:
             student.setdefault('data_preprocessor', model['data_preprocessor'])
+        values = cast(dict, _students_data(values))
         values['model'] = student
     values.pop('teacher', None)
     for key, value in list(values.items()):
@@ -110,8 +118,7 @@ def student_config(config: Config) -> Config:
     ]
     if values.get('default_hooks'):
         hooks = values['default_hooks']
-        saving = _package_type(hooks.get('checkpoint')) or ''
-        if saving.rpartition('.')[2] == CHECKPOINT_HOOK:
+        if _package_kind(hooks.get('checkpoint')) == CHECKPOINT_HOOK:
             hooks['checkpoint']['type'] = 'CheckpointHook'
         values['default_hooks'] = {
             key: hook for key, hook in hooks.items() if not _package_type(hook)
@@ -119,6 +126,24 @@ def student_config(config: Config) -> Config:
     if values.get('custom_imports'):
         _drop_imports(values)
     return Config(values)
+
+
+def _students_data(value: object) -> object:
+    """Copy a part of a config, with the student's own data in it."""
+    if isinstance(value, (list, tuple)):
+        found: List[object] = []
+        for x in value:
+            own = OF_BOTH.get(_package_kind(x))
+            if own is None:
+                found.append(_students_data(x))
+            else:
+                found += cast(list, _students_data(x[own]))
+        return type(value)(found)
+    if not isinstance(value, dict):
+        return value
+    if _package_kind(value) == WRAPPER:
+        return _students_data(value['dataset'])
+    return {k: _students_data(v) for k, v in value.items()}
 
 
 def without_stand_ins(value: object) -> object:
@@ -164,6 +189,11 @@ def _package_type(entry: object) -> Optional[str]:
     """Return the type of an entry of a config if it is of this package."""
     name = entry.get('type') if isinstance(entry, dict) else None
     return name if isinstance(name, str) and _in_package(name) else None
+
+
+def _package_kind(entry: object) -> str:
+    """Return the last word of :func:`_package_type`, or nothing."""
+    return (_package_type(entry) or '').rpartition('.')[2]
 
 
 def _in_package(name: str) -> bool:

@@ -19,12 +19,18 @@ import torch
 from mmdet_rankkd.losses.base import did_you_mean, is_number
 
 
-def own_random_numbers() -> ContextManager[None]:
+def own_random_numbers(
+    device: Optional[torch.device] = None,
+) -> ContextManager[None]:
     """Context in which drawn numbers do not move those of the training.
 
-    Models are built on the CPU, so that its generator is all there is.
+    Args:
+        device (torch.device, optional): On which numbers are drawn beside
+            the CPU. Models are built on the CPU, so that its generator is
+            all there is by default.
     """
-    return torch.random.fork_rng(devices=[])
+    is_other = device is not None and device.type == 'cuda'
+    return torch.random.fork_rng(devices=[device] if is_other else [])
 
 
 def parameters_of(kind: Any) -> Optional[Dict[str, inspect.Parameter]]:

@@ -3,7 +3,7 @@
 import logging
 from typing import List, Mapping, Optional, Protocol
 
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from mmdet_rankkd.losses import DistillLoss, kendall_tau
@@ -12,6 +12,9 @@ from mmdet_rankkd.recorders.shared import ranking_warning
 from mmdet_rankkd.structures import LogitPair
 
 from .teacher import Teacher
+
+#: Entry of MMEngine's message hub, which it saves and restores.
+RESUMED = 'distillation_losses'
 
 
 class Distiller(Protocol):
@@ -35,16 +38,53 @@ def report(distiller: Distiller) -> None:
     columns = distiller.logits.columns(distiller.student)
     sigmoid = distiller.logits.sigmoid(distiller.student)
     for loss in distiller.losses.values():
-        loss.check(columns, sigmoid)
-    unordered = ranking_warning(columns) if columns == 1 else None
+        loss.check(compared_columns(distiller, loss), sigmoid)
+    unordered = ranking_warning(columns)
     if distiller.log_tau and unordered is not None:
         warn(unordered)
     print_log('\n'.join(describe(distiller)), 'current')
 
 
+def compared_columns(distiller: Distiller, loss: DistillLoss) -> Optional[int]:
+    """Columns that a loss compares; None where that is not known."""
+    columns = distiller.logits.columns(distiller.student)
+    if (
+        columns is None
+        or getattr(loss, 'background', None) is not False
+        or not distiller.logits.has_background(distiller.student)
+    ):
+        return columns
+    return columns - 1
+
+
 def warn(fact: str) -> None:
     """Say it in the log."""
     print_log(fact, 'current', logging.WARNING)
+
+
+def compare_with_resumed(losses: Mapping[str, DistillLoss]) -> None:
+    """Say once where a resumed training goes on with other losses.
+
+    Their names and kinds are kept in the checkpoint's message hub, which
+    MMEngine restores, since its weights are those of the plain student.
+    Nothing is said outside of MMEngine's training loops.
+    """
+    hub = MessageHub.get_current_instance()
+    if 'iter' not in hub.runtime_info:
+        return
+    now = {name: type(loss).__name__ for name, loss in losses.items()}
+    before = hub.runtime_info.get(RESUMED, now)
+    hub.update_info(RESUMED, now)
+    if now == before:
+        return
+    kinds = [
+        ', '.join(f'{n} ({kind})' for n, kind in found.items()) or 'none'
+        for found in (before, now)
+    ]
+    warn(
+        'the distillation losses are not those that this training was begun '
+        f'with: {kinds[0]} until here, {kinds[1]} from here on'
+    )
 
 
 def describe(distiller: Distiller) -> List[str]:

@@ -64,7 +64,8 @@ class Schedule:
         by_epoch (bool): Count epochs rather than iterations.
 
     Raises:
-        ValueError: If the numbers are not in that order.
+        TypeError: If a setting is of another kind.
+        ValueError: If a number is not finite, or they are not in that order.
     """
 
     def __init__(
@@ -80,6 +81,14 @@ class Schedule:
                 raise TypeError(
                     f'{name} of a schedule must be a number, got {value!r}'
                 )
+            if value is not None and not math.isfinite(value):
+                raise ValueError(
+                    f'{name} of a schedule must be finite, got {value}'
+                )
+        if not isinstance(by_epoch, bool):
+            raise TypeError(
+                f'by_epoch of a schedule is True or False, got {by_epoch!r}'
+            )
         if begin < 0 or warmup < 0 or (end is not None and end <= begin):
             raise ValueError(
                 'a schedule needs 0 <= begin < end and warmup >= 0, got '

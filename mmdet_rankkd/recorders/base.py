@@ -102,6 +102,10 @@ class LogitRecorder(Recorder[Record, LogitPair]):
     def sigmoid(self, student: Model) -> Optional[bool]:
         """Whether the heads take each column by itself, if it is known."""
 
+    def has_background(self, student: Model) -> bool:
+        """Whether the last of the columns is that of background."""
+        return False
+
     @abstractmethod
     def describe(self) -> str:
         """Which rows and columns count, for the log."""

@@ -123,6 +123,10 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
         loss = box_heads(student)[0].loss_cls
         return getattr(loss, 'use_sigmoid', False)
 
+    def has_background(self, student: Model) -> bool:
+        """Whether the last of the columns is that of background."""
+        return self.background
+
     def describe(self) -> str:
         """Which rows and columns count, for the log."""
         rows = 'those on objects' if self.positives_only else 'all'

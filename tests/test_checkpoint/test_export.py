@@ -17,6 +17,7 @@ from mmdet_rankkd.checkpoint.export import (
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.distillers import DistillDetector
 from mmdet_rankkd.engine import TauHook
+from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import KendallRankLoss
 from mmdet_rankkd.recorders import RoILogits
 
@@ -203,6 +204,46 @@ def test_what_is_of_other_packages_is_kept(student_cfg):
     assert student_config(student_cfg).custom_imports.imports == ['mine']
     student_cfg.custom_imports = dict(imports='mmdet_rankkd')
     assert 'custom_imports' not in student_config(student_cfg)
+
+
+@pytest.mark.parametrize(
+    'distilled, own',
+    [
+        (
+            'rankkd_faster-rcnn_r50-1333_faster-rcnn_mobilenet-v2-640',
+            'faster-rcnn_mobilenet-v2-640',
+        ),
+        (
+            'rankkd_gfl_r50-1280_gfl_mobilenet-v2-640',
+            'gfl_mobilenet-v2-640',
+        ),
+    ],
+)
+def test_resolution_of_the_teacher(distilled, own):
+    """The pipelines are those of the student's own config again."""
+    plain, expected = (
+        student_config(
+            Config.fromfile(
+                ROOT / f'configs/coco_resolution/{name}_fpn_1x_coco.py'
+            )
+        )
+        for name in (distilled, own)
+    )
+    needs = package_types(plain.to_dict())
+    assert needs == ['mmdet_rankkd.MobileNetV2']
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert plain[name].to_dict() == expected[name].to_dict(), name
+
+
+@pytest.mark.parametrize('method', ['mlkd', 'crd'])
+def test_data_of_a_loss(method):
+    """No strong view, and no numbers of other images."""
+    cells = read_cells('cifar100')
+    pair = 'resnet32x4_resnet8x4'
+    plain = student_config(compose(cells, pair, method))
+    alone = student_config(compose(cells, pair, 'alone'))
+    for name in ('train_dataloader', 'test_dataloader'):
+        assert plain[name].to_dict() == alone[name].to_dict()
 
 
 def test_preprocessor_of_the_distiller(student_cfg, distill_cfg):
@@ -404,6 +445,7 @@ USERS_NEW_STYLE = """
 from mmengine.config import read_base
 
 from mmdet_rankkd.engine import TauHook
+from mmdet_rankkd.experiments.cells import compose, read_cells
 
 with read_base():
     from .{example} import *

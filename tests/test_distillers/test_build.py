@@ -305,6 +305,27 @@ def test_one_class(distill_cfg, project, tmp_path, log):
         del log[:]
 
 
+@pytest.mark.parametrize(
+    'losses, columns',
+    [
+        # The ranking loss leaves the second column out by itself.
+        ([KD, dict(RANK, background=False)], 'have one column'),
+        ([KD], None),
+    ],
+)
+def test_one_class_and_background(
+    distill_cfg, project, tmp_path, log, losses, columns
+):
+    """Each loss is judged by its own columns, and tau by the recorder's."""
+    config = one_class(distill_cfg, project, tmp_path)
+    config.losses = losses
+    build(config).init_weights()
+    ranking = [x for _, x in log if 'logits that are compared have' in x]
+    assert len(ranking) == (columns is not None)
+    assert all(columns in x for x in ranking)
+    assert len([x for _, x in log if 'compared in two columns' in x]) == 1
+
+
 def one_class(distill_cfg, project, tmp_path):
     """The user's distillation with detectors of one class."""
     config = Config.fromfile(project / 'teacher.py')
@@ -352,6 +373,25 @@ def test_loss_added_on_resume(project, distill_cfg, tmp_path):
     settings = dict(load_from=first, resume=True)
     with pytest.raises(ValueError, match='holds nothing of loss_fitnet'):
         train(distill_cfg, [KD, FITNET], **settings)
+
+
+@pytest.mark.parametrize(
+    'first, then, said',
+    [
+        ([KD, RANK], [KD], ': loss_kd (KLDivLoss), loss_rank (KendallRankL'),
+        ([KD], [KD, RANK], 'loss_kd (KLDivLoss) until here, loss_kd'),
+        ([KD], [KD], None),
+    ],
+)
+def test_other_losses_on_resume(distill_cfg, tmp_path, log, first, then, said):
+    """Those that learn nothing have no weights that would be missed."""
+    path = train(distill_cfg, first, work_dir=str(tmp_path / 'first'))
+    del log[:]
+    settings = dict(load_from=path, resume=True)
+    train(distill_cfg, then, **{'train_cfg.max_epochs': 2, **settings})
+    lines = [x for _, x in log if 'losses are not those' in x]
+    assert len(lines) == (said is not None)
+    assert all(said in x for x in lines)
 
 
 def test_weights_of_another_distillation(with_fitnet, distill_cfg, log):

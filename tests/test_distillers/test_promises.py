@@ -1,17 +1,21 @@
 """What holds for every recorder with every loss.
 
-A weight of 0 changes nothing, to the bit; a loss that counts reaches the
-student's shared layers by itself; and no parameter of a distiller is ever
-without a gradient.
+A weight of 0 changes nothing, to the bit; a loss that counts changes the
+gradient of the whole step at the student's shared layers by itself; and no
+parameter of a distiller is ever without a gradient, in one process or two.
 """
+
+from functools import cache
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
 from mmdet_rankkd.losses import DistillLoss
+from mmdet_rankkd.recorders import LogitRecorder
 from mmdet_rankkd.registry import MODELS
 
+from ..programs import run_two_processes
 from ..setups import (
     LOSSES,
     SETUPS,
@@ -22,6 +26,23 @@ from ..setups import (
 
 PAIRS = [
     (name, loss) for name, make in SETUPS.items() for loss in make().losses()
+]
+#: Settings that choose what is compared: set-up, recorder, loss.
+OTHERS = [
+    ('faster-rcnn', dict(background=False), 'KendallRankLoss', {}),
+    ('faster-rcnn', dict(positives_only=True), 'KLDivLoss', {}),
+    *(
+        ('faster-rcnn', {}, 'KendallRankLoss', dict(rows=rows))
+        for rows in ('all', 'foreground', 'confidence', 'per_object')
+    ),
+    ('faster-rcnn', {}, 'KLDivLoss', dict(background=False)),
+    ('faster-rcnn', {}, 'CTKDLoss', dict(num_classes=4)),
+    ('cascade-rcnn', dict(positives_only=True), 'KLDivLoss', {}),
+    ('retinanet', dict(locations='all'), 'BinaryKLDivLoss', {}),
+    ('retinanet', dict(locations='positives'), 'KendallRankLoss', {}),
+    ('gfl', dict(locations='all'), 'CWDLoss', dict(maps='classes')),
+    ('classifier', {}, 'KLDivLoss', dict(view='strong')),
+    ('classifier', {}, 'KendallRankLoss', dict(view='both')),
 ]
 OPTIMIZER = dict(
     type='OptimWrapper',
@@ -36,15 +57,25 @@ OPTIMIZER = dict(
 NOTHING = 1e-30
 
 
-def test_every_loss_is_walked():
+def registered_kinds(base):
+    """Names of the registered classes of this package that are of a kind."""
     MODELS.import_from_location()
-    registered = {
+    return {
         name
         for name, kind in MODELS.module_dict.items()
         if isinstance(kind, type)
-        and issubclass(kind, DistillLoss)
+        and issubclass(kind, base)
         and kind.__module__.startswith('mmdet_rankkd.')
     }
+
+
+def test_every_recorder_is_walked():
+    walked = {x().logits['type'].split('.')[-1] for x in SETUPS.values()}
+    assert walked == registered_kinds(LogitRecorder)
+
+
+def test_every_loss_is_walked():
+    registered = registered_kinds(DistillLoss)
     lacking = registered - set(LOSSES)
     assert not lacking, f'give them settings in tests/setups.py: {lacking}'
     assert registered == set(LOSSES)
@@ -54,50 +85,55 @@ def test_every_loss_is_walked():
 pytestmark = pytest.mark.usefixtures('no_training_before')
 
 
-def make(name, checkpoints, losses, seed=0):
+def make(name, checkpoints, losses, seed=0, **logits):
     """The distiller of a set-up, initialised; a plain student for None."""
     setup = SETUPS[name]()
     config = setup.student
     if losses is not None:
         config = distiller_config(setup, checkpoints(name), losses)
+        config['logits'].update(logits)
     torch.manual_seed(seed)
     model = build_model(config)
     model.init_weights()
     return model.train()
 
 
-def losses_of(model, name, seed=0):
-    """All losses of one batch."""
-    data = batch_of(SETUPS[name](), seed)
-    if 'loss_mlkd' not in getattr(model, 'losses', {}):
-        data.pop('strong_inputs', None)
-    data = model.data_preprocessor(data, True)
-    return model(**data, mode='loss')
-
-
 def loss_of(model, name, seed=0):
     """The sum that is back-propagated, of one batch."""
-    return model.parse_losses(losses_of(model, name, seed))[0]
+    data = batch_of(SETUPS[name](), seed)
+    terms = getattr(model, 'losses', {}).values()
+    if not any(needs_two_views(x) for x in terms):
+        data.pop('strong_inputs', None)
+    data = model.data_preprocessor(data, True)
+    return model.parse_losses(model(**data, mode='loss'))[0]
 
 
-def plain_names(model):
-    """The student's parameters by name."""
-    student = getattr(model, 'student', model)
-    return dict(student.named_parameters())
+def needs_two_views(loss):
+    """Whether a loss compares the strong view of images."""
+    view = getattr(loss, 'view', 'weak')
+    return loss.loss_name == 'loss_mlkd' or view != 'weak'
+
+
+def plain_state(model):
+    """The student's weights and statistics by name."""
+    return getattr(model, 'student', model).state_dict()
 
 
 def train(model, name, steps=2):
     """Groups of the optimizer, initial and trained weights."""
     wrapper = build_optim_wrapper(model, dict(OPTIMIZER))
+    student = getattr(model, 'student', model)
+    names = {id(x): key for key, x in student.named_parameters()}
     groups = [
-        (len(g['params']), g['lr'], g['weight_decay'])
+        ([names[id(x)] for x in g['params']], g['lr'], g['weight_decay'])
         for g in wrapper.optimizer.param_groups
+        if all(id(x) in names for x in g['params'])  # not what losses learn
     ]
-    before = {k: v.detach().clone() for k, v in plain_names(model).items()}
+    before = {k: v.clone() for k, v in plain_state(model).items()}
     torch.manual_seed(3)
     for step in range(steps):
         wrapper.update_params(loss_of(model, name, step))
-    return groups, before, plain_names(model)
+    return groups, before, plain_state(model)
 
 
 @pytest.mark.parametrize('name', [n for n in SETUPS if n != 'classifier'])
@@ -138,6 +174,29 @@ def compare_with_plain(name, losses, checkpoints):
             assert (found[key] - value).abs().max() <= least, key
 
 
+@pytest.mark.parametrize('name', ['faster-rcnn', 'gfl', 'detr', 'classifier'])
+def test_losses_that_begin_later_change_nothing(name, checkpoints):
+    """Though they are shown the first batch; see the tests of late losses."""
+    setup = SETUPS[name]()
+    late = dict(schedule=dict(begin=8))
+    losses = [
+        setup.loss(x, loss_name=f'loss_{x}', **late)
+        for x in setup.losses()
+        if x != 'MLKDLoss'
+    ]
+    model = make(name, checkpoints, losses)
+    for term in model.losses.values():
+        term.set_progress(0, 0)
+    kept = {k: v.clone() for k, v in model.losses.named_buffers()}
+    distilled, drawn = train(model, name), torch.rand(1)
+    plain = train(make(name, checkpoints, None), name)
+    assert torch.equal(drawn, torch.rand(1))
+    for key, value in plain[2].items():
+        assert torch.equal(distilled[2][key], value), key
+    for key, value in model.losses.named_buffers():
+        assert torch.equal(kept[key], value), key
+
+
 @pytest.mark.parametrize('name', SETUPS)
 def test_what_learns_draws_no_number_of_the_training(name, checkpoints):
     setup = SETUPS[name]()
@@ -147,8 +206,8 @@ def test_what_learns_draws_no_number_of_the_training(name, checkpoints):
     drawn = torch.rand(1)
     plain = make(name, checkpoints, None)
     assert torch.equal(drawn, torch.rand(1))
-    for key, value in plain_names(plain).items():
-        assert torch.equal(plain_names(distilled)[key], value), key
+    for key, value in plain_state(plain).items():
+        assert torch.equal(plain_state(distilled)[key], value), key
 
 
 def shared_layers(model):
@@ -160,21 +219,40 @@ def shared_layers(model):
     return [p for p in layers if p.requires_grad]
 
 
-@pytest.mark.parametrize('name, loss', PAIRS)
-def test_each_loss_reaches_the_shared_layers(name, loss, checkpoints):
-    """By itself, and it gives a gradient to each parameter of its own."""
-    model = make(name, checkpoints, [SETUPS[name]().loss(loss)])
-    (term,) = model.losses.values()
-    shared = shared_layers(model)
-    found = torch.autograd.grad(
-        losses_of(model, name)[term.loss_name],
-        [*shared, *term.parameters()],
-        allow_unused=True,
+@cache
+def plain_gradients(name):
+    """Of the whole step of the plain student, at the shared layers."""
+    model = make(name, None, None)
+    torch.manual_seed(3)
+    return torch.autograd.grad(loss_of(model, name), shared_layers(model))
+
+
+def check_gradients(model, name):
+    """A loss counts in the step, and each parameter of its own learns."""
+    shared, own = shared_layers(model), list(model.losses.parameters())
+    torch.manual_seed(3)
+    found = torch.autograd.grad(loss_of(model, name), [*shared, *own])
+    assert all(x.isfinite().all() for x in found)
+    assert any(
+        not torch.equal(x, plain)
+        for x, plain in zip(found, plain_gradients(name))
     )
-    reached = [x for x in found[: len(shared)] if x is not None]
-    assert any(x.any() and x.isfinite().all() for x in reached)
-    for x in found[len(shared) :]:
-        assert x is not None and x.isfinite().all()
+
+
+@pytest.mark.parametrize('name, loss', PAIRS)
+def test_each_loss_changes_the_gradient_of_the_step(name, loss, checkpoints):
+    """By itself, at a layer that all that the student does goes through."""
+    model = make(name, checkpoints, [SETUPS[name]().loss(loss)])
+    check_gradients(model, name)
+
+
+@pytest.mark.parametrize('name, logits, loss, settings', OTHERS)
+def test_each_choice_changes_the_gradient_of_the_step(
+    name, logits, loss, settings, checkpoints
+):
+    """What recorders and losses can be told to compare."""
+    losses = [SETUPS[name]().loss(loss, **settings)]
+    check_gradients(make(name, checkpoints, losses, **logits), name)
 
 
 @pytest.mark.parametrize('name', SETUPS)
@@ -191,3 +269,42 @@ def test_no_parameter_lacks_a_gradient_while_losses_are_off(name, checkpoints):
     for key, parameter in model.losses.named_parameters():
         assert parameter.grad is not None, key
         assert not parameter.grad.any(), key
+
+
+IN_TWO = """
+import sys
+import torch
+from mmengine.model import MMDistributedDataParallel
+from tests.setups import SETUPS, batch_of, build_model, distiller_config
+
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
+for name, checkpoint in zip(sys.argv[1::2], sys.argv[2::2]):
+    setup = SETUPS[name]()
+    losses = [
+        setup.loss(
+            x, schedule=dict(begin=1, end=2), loss_name=f'loss_{x}_late')
+        for x in setup.losses()
+    ]
+    torch.manual_seed(0)
+    model = build_model(distiller_config(setup, checkpoint, losses))
+    model.init_weights()
+    model = MMDistributedDataParallel(
+        model.train(), find_unused_parameters=False)
+    for step in range(3):
+        for term in model.module.losses.values():
+            term.set_progress(step, step)
+        data = model.module.data_preprocessor(batch_of(setup, rank), True)
+        losses = model(**data, mode='loss')
+        # DDP raises in the next step if one had no gradient in this one.
+        model.module.parse_losses(losses)[0].backward()
+    print(name, 'ok')
+"""
+
+
+def test_no_parameter_lacks_a_gradient_in_two_processes(checkpoints):
+    """Before the losses begin, while they count, and after their end."""
+    names = ('faster-rcnn', 'gfl', 'classifier')
+    arguments = [x for name in names for x in (name, checkpoints(name))]
+    said = run_two_processes(IN_TWO, *arguments)
+    assert [said.count(f'{name} ok') for name in names] == [2] * len(names)

@@ -229,6 +229,18 @@ def test_cells_say_which_mlkd_they_train():
             if loss['type'] == 'mmdet_rankkd.MLKDLoss':
                 found.add((cells, loss['reference_slip']))
     assert found == {('cifar100', True), ('digits_cls', False)}
+    # And so do the tables, and with them their pages.
+    slips = dict(found)
+    for name in ('table1', 'table2', 'demo_cls'):
+        table = read_table(name)
+        slip = slips[table.cells.name]
+        assert f'`reference_slip={slip}`' in table.note
+    tables = (read_table(x.stem) for x in TABLES.glob('*.py'))
+    assert {
+        t.name
+        for t in tables
+        if any((r.method or '').startswith('mlkd') for r in t.rows.values())
+    } == {'table1', 'table2', 'demo_cls'}
 
 
 def test_recipe_of_the_transformers():

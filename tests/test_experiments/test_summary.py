@@ -6,6 +6,7 @@ from scipy import stats
 
 from mmdet_rankkd.experiments.differences import paired_difference
 from mmdet_rankkd.experiments.metrics import METRICS, find_metric
+from mmdet_rankkd.experiments.publish import seeds_of
 from mmdet_rankkd.experiments.summary import (
     difference_grid,
     figure_grid,
@@ -62,6 +63,18 @@ def test_a_column_may_choose_its_epoch(table_file):
     table = read_table(file)
     results = results_of(table, {'KD': {0: (70.0, 90.0)}})
     assert figure_grid(table, results)[2][2:] == ['70.00', '71.00']
+
+
+def test_a_row_of_some_columns(table_file):
+    file = table_file(
+        ("dict(method='kd')", "dict(method='kd', columns=['top-5'])")
+    )
+    table = read_table(file)
+    (cell,) = table.cells_of('KD', 'top-5')
+    result = make_result(cell.name, 3, {'accuracy/top5': 90.0})
+    results = {cell.name: {3: result}}
+    assert figure_grid(table, results)[2][2:] == ['–', '90.00']
+    assert seeds_of(table, 'KD', results) == [3]
 
 
 def test_averages_over_pairs():

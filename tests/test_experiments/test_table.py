@@ -90,6 +90,21 @@ def test_grid(table_file):
     assert cell.config.train_cfg.max_epochs == 3
 
 
+def test_a_row_of_some_columns(table_file):
+    """Its method need not be there for the others."""
+    file = table_file(
+        ("dict(method='kd')", "dict(method='kd', columns=['top-5'])")
+    )
+    table = read_table(file)
+    assert table.cells_of('KD', 'top-1') == []
+    assert len(table.cells_of('KD', 'top-5')) == 1
+    table = read_table('digits_methods')
+    with pytest.raises(ValueError, match='does not apply to faster-rcnn'):
+        table.cells.method('faster-rcnn', 'crosskd')
+    names = [len(table.plan([x])) for x in ('KD', 'CrossKD', 'LD')]
+    assert names == [3, 2, 1]
+
+
 def test_what_is_compared(table_file):
     table = read_table('table1')
     assert ('KD + ranking', 'KD') in table.comparisons()
@@ -122,6 +137,7 @@ def test_every_pair_of_a_set_is_a_file_away():
         ("resnet14x2_resnet8')", "resnet14x2_vgg8')", "no pair 'resnet14x2_"),
         ('dict(KendallRankLoss', 'dict(DKDLoss', "row 'k=2'.*no DKDLoss"),
         ("'FitNet': [", "'AT': [", "no row .*'AT'"),
+        ("dict(method='kd')", "dict(method='kd', columns=['x'])", "'x'"),
         ('[1.0, None]', '[1.0]', "1 numbers in row 'KD'"),
         ("dict(method='kd')", "dict(method='kd', against=['x'])", "'x'"),
         (

@@ -17,7 +17,9 @@ from mmdet_rankkd.losses import (
     LogitLoss,
     MLKDLoss,
 )
+from mmdet_rankkd.losses.dense.cross_kd import match_scale
 from mmdet_rankkd.models import Features
+from mmdet_rankkd.structures import Predictions
 
 SHELLS = {'DistillLoss', 'FeatureLoss', 'LogitLoss'}
 MODULES = {
@@ -30,6 +32,7 @@ FUNCTIONS = {
     for name, function in inspect.getmembers(losses, inspect.isfunction)
     if name.endswith(('_loss', '_side'))
 }
+FUNCTIONS['match_scale'] = match_scale
 # Arguments of each registered loss; several sets of some.
 SETTINGS = {
     'ATLoss': [{}],
@@ -106,8 +109,8 @@ def cast(value, dtype):
     """A structure with all its floating point tensors in a dtype."""
     if isinstance(value, Tensor):
         return value.detach().to(dtype) if value.is_floating_point() else value
-    if isinstance(value, Features):
-        return Features(*(cast(v, dtype) for v in value))
+    if isinstance(value, (Features, Predictions)):
+        return type(value)(*(cast(v, dtype) for v in value))
     if isinstance(value, (list, tuple)):
         return [cast(v, dtype) for v in value]
     return value
@@ -226,6 +229,51 @@ def test_features_under_autocast(name, settings, dtype):
             assert torch.equal(leaf.grad, twin.grad.to(leaf.dtype))
 
 
+def predictions(seed: int) -> Predictions:
+    return Predictions(draw(6, 7, seed=seed), draw(6, 28, seed=seed + 1))
+
+
+#: What the losses that are neither of logits nor of features are called with.
+OTHERS = {
+    'CrossKDLoss': lambda: [
+        predictions(0),
+        predictions(2),
+        torch.ones(6),
+        torch.tensor(6.0),
+    ],
+    'LDLoss': lambda: [*draw(2, 6, 28), torch.ones(6)],
+    'MaskKDLoss': lambda: list(draw(2, 6, 49)),
+}
+
+
+def test_every_loss_is_of_a_kind_that_is_tested():
+    others = {
+        name
+        for name, kind in MODULES.items()
+        if not issubclass(kind, (LogitLoss, FeatureLoss))
+    }
+    assert others == set(OTHERS)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, *HALVES])
+@pytest.mark.parametrize('name', OTHERS)
+def test_others_under_autocast(name, dtype):
+    """It changes nothing, not a bit."""
+    results = []
+    for enabled in (False, True):
+        student, *rest = cast(OTHERS[name](), dtype)
+        leaves = [student] if isinstance(student, Tensor) else list(student)
+        for leaf in leaves:
+            leaf.requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            value = MODULES[name]()(student, *rest)
+        value.backward()
+        assert value.dtype == torch.float32
+        results.append([value.detach(), *(x.grad for x in leaves)])
+    for plain, under in zip(*results):
+        assert torch.equal(plain, under)
+
+
 def logits() -> list:
     return list(draw(2, 6, 7))
 
@@ -254,6 +302,7 @@ EXAMPLES = {
     'kl_div_loss': logits,
     'ld_loss': lambda: list(draw(2, 6, 28)),
     'mask_kd_loss': logits,
+    'match_scale': maps,
     'mgd_loss': maps,
     'mlkd_loss': lambda: [*logits(), draw(2, 6, 7, seed=1).unbind()],
     'nkd_loss': lambda: [*logits(), labels()],
@@ -276,7 +325,7 @@ def test_functions_under_autocast(name, dtype):
         student.requires_grad_()
         with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
             value = FUNCTIONS[name](first, *rest)
-        value.backward()
+        value.square().sum().backward()
         assert value.dtype == torch.float32
         results.append((value.detach(), student.grad))
     for plain, under in zip(*results):

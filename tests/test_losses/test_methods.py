@@ -455,6 +455,11 @@ def test_schedule():
     assert by_iteration.factor(0, 5) == 1
     with pytest.raises(ValueError, match='begin=3, end=3'):
         Schedule(begin=3, end=3)
+    for name in ('begin', 'end', 'warmup'):
+        with pytest.raises(ValueError, match=f'{name} .* must be finite'):
+            Schedule(**{name: float('nan')})
+    with pytest.raises(TypeError, match="by_epoch .* got 'no'"):
+        Schedule(by_epoch='no')
 
 
 def test_scheduled_loss():

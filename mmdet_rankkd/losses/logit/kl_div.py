@@ -56,7 +56,8 @@ def kl_div_loss(
         reduction (str): ``'none'``, ``'mean'`` or ``'sum'`` over rows.
 
     Returns:
-        Tensor: In nats times :math:`T^2`, at least 0. Computed in float32 for
+        Tensor: In nats times :math:`T^2`, at least 0 but for rounding: that of
+        nearly equal logits may be some 1e-7 below. Computed in float32 for
         half-precision input. Zero, attached to the graph, for N = 0 and for
         C = 1. Non-finite logits give a non-finite loss, so that a gradient
         scaler can skip the step.
