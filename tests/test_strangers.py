@@ -4,9 +4,12 @@ docs/reliability.md lists the places; each has its test here, with a file that
 would leave a mark.
 """
 
+import html
 import json
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -318,6 +321,7 @@ def test_links_of_images_stay_inside(here):
         path_inside(here / 'set', 'link.png')
 
 
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 NAMES = [
     '<script>alert(1)</script>',
     '"><img src=x onerror=alert(1)>',
@@ -342,23 +346,46 @@ class Tags(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_a_report_escapes_names(name, here):
-    """In each place that a name can come to."""
-    figure = plt.figure()
-    report = Report(
+def report_of(name):
+    """A report with a name in each place that one can come to."""
+    return Report(
         title=name,
         text=name,
         grids=[[[name, name], [name, '1.0']]],
         notes=f'{name}\n{name}',
-        pictures=[Picture('picture', name, figure, name)],
+        pictures=[Picture('picture', name, plt.figure(), name)],
         configs={name: Config(dict(classes=[name]))},
     )
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_report_escapes_names(name, here):
     page = Tags()
-    page.feed(report.write(here / 'report.html').read_text())
+    page.feed(report_of(name).write(here / 'report.html').read_text())
     assert 'script' not in page.tags and page.tags.count('img') == 1
     assert not [k for k, _ in page.attributes if k.startswith('on')]
     assert page.text.count(name) >= 8
+
+
+@pytest.mark.skipif(not CHROMIUM, reason='there is no Chromium')
+def test_a_report_runs_no_name_in_a_browser(here):
+    """What would run takes the title away, as an unescaped name does."""
+    name = ''.join(NAMES).replace('alert(1)', 'document.title=`hit`')
+    titles = []
+    for text in (name, 'harmless'):
+        page = report_of(text).write(here / 'report.html')
+        if text == 'harmless':
+            page.write_text(page.read_text() + name)
+        command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu']
+        dom = subprocess.run(
+            [*command, '--dump-dom', f'file://{page}'],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=dict(os.environ, HOME=str(here)),
+        ).stdout
+        titles.append(re.search('<title>(.*?)</title>', dom).group(1))
+    assert html.unescape(titles[0]) == name and titles[1] == 'hit'
 
 
 def test_a_program_that_only_imports_the_package_is_left_alone():

@@ -51,7 +51,7 @@ def test_a_loss_of_batches_is_refused_on_rois(distill_cfg):
 
 
 def test_schedules_follow_the_epochs(distill_cfg):
-    """KD in epoch 2 only: before and after it the teacher does not run."""
+    """KD in epoch 2 only: else the teacher sees the first batch alone."""
     distill_cfg.model.losses = losses(
         'KLDivLoss', schedule=dict(begin=1, end=2)
     )
@@ -65,18 +65,25 @@ def test_schedules_follow_the_epochs(distill_cfg):
 
     teacher.replay = note
     runner.train()
-    assert epochs == [1] * len(runner.train_dataloader)
+    assert epochs == [0] + [1] * len(runner.train_dataloader)
     assert runner.model.active_losses() == {}
 
 
-def test_teacher_does_not_run_before_it_is_needed(distill_cfg):
+def test_teacher_sees_the_first_batch_and_no_more(distill_cfg):
     distill_cfg.model.losses = losses(
         'KLDivLoss', 'KendallRankLoss', schedule=dict(begin=7)
     )
     runner = make_untested(distill_cfg)
-    runner.model.teacher.replay = None
+    teacher, seen = runner.model.teacher, []
+    replay = teacher.replay
+
+    def note(*args):
+        seen.append(runner.iter)
+        return replay(*args)
+
+    teacher.replay = note
     runner.train()
-    assert runner.model.teacher.model is not None
+    assert seen == [0]
 
 
 def test_ctkd_learns_saves_resumes_and_is_not_exported(distill_cfg, tmp_path):

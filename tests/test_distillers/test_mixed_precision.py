@@ -14,8 +14,15 @@ STEPS = 6
 @pytest.mark.parametrize('name', ['classifier', 'retinanet'])
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_losses_are_finite_and_near(name, dtype):
-    (facts,) = compare(name, STEPS, [dtype])
+    curves = {}
+
+    def kept(case, kind, found):
+        curves[case, kind] = found['loss']
+
+    (facts,) = compare(name, STEPS, [dtype], 'cpu', kept)
     assert facts['finite']
+    assert set(curves) == {(name, 'float32'), (name, dtype)}
+    assert {len(x) for x in curves.values()} == {STEPS}
     # Else autocast did nothing.
     assert 0 < facts['difference'] < 0.05, facts
 

@@ -46,7 +46,7 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
         'KD + ranking',
         '31.99',
         'against student alone',
-        'one seed',
+        'one or 3 seeds',
     ):
         assert name in text
     teacher, alone = (
@@ -69,6 +69,8 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
         assert f'"name":"{name}"' in explored
     results = read_results(tmp_path / 'work_dirs/demo')
     assert set(results) == {'alone_faster-rcnn', 'kd-rank_faster-rcnn'}
+    assert set(results['alone_faster-rcnn']) == {0}
+    assert set(results['kd-rank_faster-rcnn']) == {0, 1, 2}
     curves = results['kd-rank_faster-rcnn'][0].curves
     assert {'val/kendall_tau', 'train/loss_rank', 'train/loss_cls'} <= set(
         curves
@@ -79,13 +81,15 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
         demo.run_demo('demo_faster-rcnn', ['alone'], out='work_dirs/demo')
 
 
-def test_demo_of_a_dense_detector(few_images, tmp_path, capsys):
-    """Its teacher is trained first."""
+def test_demo_of_a_dense_detector(few_images, tmp_path, capsys, monkeypatch):
+    """Its teacher is trained first, and no seed if there is no time left."""
+    monkeypatch.setattr(demo, 'MINUTES', 0)
     report = demo.run_demo(
         'demo_gfl', ['kd'], options=['train_cfg.max_epochs=1'], workers=1
     )
     text = capsys.readouterr().out
     assert 'trained first: teacher_gfl' in text and '31.99' not in text
+    assert 'That is one seed' in text and 'as there is time' not in text
     page = report.read_text()
     assert 'GFL' in page and 'teacher is surest' in page
     assert 'BinaryKLDivLoss' in page
