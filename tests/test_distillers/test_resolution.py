@@ -382,6 +382,28 @@ def test_it_is_another_gradient(checkpoints):
     assert not torch.equal(small[key], large[key])
 
 
+@pytest.mark.parametrize('name, scale', [('gfl', 2), ('classifier', None)])
+def test_under_autocast(name, scale, checkpoints):
+    """Near the losses of float32, and in float32 themselves.
+
+    Two-stage detectors need NMS, which has no half precision on the CPU.
+    """
+    model = make(name, checkpoints, ['KendallRankLoss'], scale)
+    (term,) = model.losses
+    found = []
+    for enabled in (False, True):
+        data = batch(SETUPS[name](), scale=2)
+        torch.manual_seed(3)
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            data = model.data_preprocessor(data, True)
+            assert 'teacher_inputs' in data
+            found.append(model(**data, mode='loss')[term])
+    exact, near = found
+    assert near.dtype == torch.float32
+    assert near.item() == pytest.approx(exact.item(), rel=0.1, abs=1e-3)
+    assert near.item() != exact.item()
+
+
 @pytest.mark.parametrize('name', ['faster-rcnn', 'classifier'])
 def test_without_weight_it_is_the_plain_student(name, checkpoints):
     setup = SETUPS[name]()

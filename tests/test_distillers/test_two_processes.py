@@ -13,7 +13,12 @@ from mmdet_rankkd.engine.launch import build_runner, refuse_shards
 from ..helpers import ROOT
 from ..programs import run_two_processes
 
-CASES = ('roi, positives', 'cascade, chosen rows', 'retinanet', 'fgfi')
+CASES = (
+    'roi, positives',
+    'cascade, chosen rows',
+    'retinanet, two resolutions',
+    'fgfi',
+)
 
 
 @pytest.fixture(scope='module')

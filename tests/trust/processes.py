@@ -59,7 +59,11 @@ CASES = {
     'features': ('faster-rcnn', ['FitNetLoss', 'CWDLoss', 'ATLoss'], {}),
     'fgd': ('retinanet', ['FGDLoss'], {}),
     'fgfi': ('retinanet', ['FGFILoss'], {}),
+    'roi, two resolutions': ('faster-rcnn', [KL, RANK], {}),
+    'retinanet, two resolutions': ('retinanet', [BINARY, RANK], {}),
 }
+#: So many times the student's pixels has the teacher in those.
+SCALE = 2
 #: Which of the four images have no object; the last two are of one process.
 EMPTY = {'objects in all': (), 'one empty': (3,), 'a process without': (2, 3)}
 
@@ -77,6 +81,19 @@ def images(classifies, empty):
     for index in empty:
         sample = batch['data_samples'][index]
         sample.gt_instances = sample.gt_instances[:0]
+    return batch
+
+
+def with_teachers(batch):
+    """A raw batch with images of the teacher, each pixel several times."""
+    from mmdet_rankkd.structures import TEACHER_SCALE
+
+    batch['teacher_inputs'] = [
+        x.repeat_interleave(SCALE, 1).repeat_interleave(SCALE, 2)
+        for x in batch['inputs']
+    ]
+    for sample in batch['data_samples']:
+        sample.set_metainfo({TEACHER_SCALE: (float(SCALE), float(SCALE))})
     return batch
 
 
@@ -132,12 +149,16 @@ def compare(name, empty, folder):
     losses = [setup.loss(x) if isinstance(x, str) else x for x in losses]
     config = distiller_config(setup, checkpoint, losses)
     config['logits'].update(options)
+    scaled = name.endswith('two resolutions')
+    if scaled and setup.is_dense:
+        config['teacher']['input_scale'] = SCALE
     torch.manual_seed(0)
     model = build_model(config)
     model.init_weights()
     model.train()
     quiet(model)
     batch = images(setup.classifies, EMPTY[empty])
+    batch = with_teachers(batch) if scaled else batch
     # Both processes have all images: means over processes change nothing.
     whole = gradients(model, batch)
     first = 2 * dist.get_rank()
