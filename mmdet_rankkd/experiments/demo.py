@@ -308,6 +308,8 @@ def make_report(demo: Demo, page: Optional[Path] = None) -> Report:
         f'That is {count} {"seed" if counts == [1] else "seeds"} of a small '
         'set: a working example, not evidence for a method.'
     )
+    if counts == [1]:
+        notes += ' `--seeds 0 1 2` trains more.'
     configs = {
         'teacher': demo.teacher,
         **{row: jobs[0] for row, jobs in demo.jobs.items()},
