@@ -1,10 +1,8 @@
 """What distillers of detectors and of classifiers share."""
 
-import copy
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-import torch
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -19,8 +17,9 @@ from .build import (
     refuse_unknown,
 )
 from .common import own_random_numbers
+from .first_step import begin
 from .preprocessor import DistillDataPreprocessor
-from .report import compare_with_resumed, report, tau_of
+from .report import report, tau_of
 from .student_wrapper import StudentWrapper
 from .teacher import Teacher, teacher_from
 
@@ -117,16 +116,16 @@ class BaseDistiller(StudentWrapper):
                 loss.set_progress(*now)
         return {n: x for n, x in self.losses.items() if x.active}
 
-    def compared_losses(self) -> Dict[str, Any]:
-        """Losses that count now; in the first step all, see :meth:`begin`."""
+    def _compares(self) -> bool:
+        """Whether a loss counts now; in the first step, whether one will."""
         if self._has_begun:
-            return self.active_losses()
-        return {n: x for n, x in self.losses.items() if x.loss_weight}
+            return bool(self.active_losses())
+        return any(x.loss_weight for x in self.losses.values())
 
     def _teacher_inputs(
         self, data: dict, size: Sequence[int]
     ) -> Optional[Tensor]:
-        if not self.compared_losses():
+        if not self._compares():
             return None
         self.prepare()
         return self.teacher.preprocess(
@@ -163,7 +162,7 @@ class BaseDistiller(StudentWrapper):
         teacher_inputs: Optional[Tensor],
     ) -> Tuple[Any, Optional[DistillBatch]]:
         """The student's losses and, where a loss of ours counts, a replay."""
-        if not self.compared_losses():
+        if not self._compares():
             return self.student(inputs, data_samples, mode='loss'), None
         self.prepare()
         images = self.teacher.images(inputs, teacher_inputs)
@@ -182,47 +181,19 @@ class BaseDistiller(StudentWrapper):
             **self.teacher.replay(images, records, scales),
         )
 
-    def begin(self, batch: DistillBatch) -> None:
-        """Show the first batch to the losses that begin later.
-
-        What they would raise then, they raise now. Their values are dropped,
-        and neither they nor the random numbers of the training change.
-
-        Args:
-            batch (DistillBatch): Of the first step.
-        """
-        compare_with_resumed(self.losses)
-        late = [x for x in self.compared_losses().values() if not x.active]
-        device = batch.logits.student.device
-        with torch.no_grad(), own_random_numbers(device):
-            for loss in late:
-                copy.deepcopy(loss).value(batch)
-        self._has_begun = True
-
     def add_losses(
         self, losses: Dict[str, Any], batch: Optional[DistillBatch]
     ) -> Dict[str, Any]:
-        """Add the distillation losses of a batch, idle ones too, and tau.
-
-        Raises:
-            ValueError: If the student has a loss of one of their names.
-        """
+        """Add the distillation losses of a batch, idle ones too, and tau."""
         active = {} if batch is None else self.active_losses()
         if batch is not None and not self._has_begun:
-            self.begin(batch)
-        for name in self.losses:
-            if name in losses:
-                raise ValueError(
-                    f'the student has a loss named {name!r} already; give '
-                    'the distillation loss another loss_name'
-                )
-            loss = self.losses[name]
+            begin(self.losses, losses, batch)
+            self._has_begun = True
+        for name, loss in self.losses.items():
             value = loss.value(batch) if name in active else loss.idle()
             if value is not None:
                 losses[name] = value
-        tau = (
-            tau_of(batch.logits) if batch and active and self.log_tau else None
-        )
+        tau = tau_of(batch) if active and self.log_tau else None
         if tau is not None:
             losses['kendall_tau'] = tau
         return losses

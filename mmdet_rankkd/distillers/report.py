@@ -3,18 +3,15 @@
 import logging
 from typing import List, Mapping, Optional, Protocol
 
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmdet_rankkd.losses import DistillLoss, kendall_tau
 from mmdet_rankkd.recorders import LogitRecorder
 from mmdet_rankkd.recorders.shared import ranking_warning
-from mmdet_rankkd.structures import LogitPair
+from mmdet_rankkd.structures import DistillBatch
 
 from .teacher import Teacher
-
-#: Entry of MMEngine's message hub, which it saves and restores.
-RESUMED = 'distillation_losses'
 
 
 class Distiller(Protocol):
@@ -62,31 +59,6 @@ def warn(fact: str) -> None:
     print_log(fact, 'current', logging.WARNING)
 
 
-def compare_with_resumed(losses: Mapping[str, DistillLoss]) -> None:
-    """Say once where a resumed training goes on with other losses.
-
-    Their names and kinds are kept in the checkpoint's message hub, which
-    MMEngine restores, since its weights are those of the plain student.
-    Nothing is said outside of MMEngine's training loops.
-    """
-    hub = MessageHub.get_current_instance()
-    if 'iter' not in hub.runtime_info:
-        return
-    now = {name: type(loss).__name__ for name, loss in losses.items()}
-    before = hub.runtime_info.get(RESUMED, now)
-    hub.update_info(RESUMED, now)
-    if now == before:
-        return
-    kinds = [
-        ', '.join(f'{n} ({kind})' for n, kind in found.items()) or 'none'
-        for found in (before, now)
-    ]
-    warn(
-        'the distillation losses are not those that this training was begun '
-        f'with: {kinds[0]} until here, {kinds[1]} from here on'
-    )
-
-
 def describe(distiller: Distiller) -> List[str]:
     """Teacher, rows, losses and what they cost in a few lines."""
     columns = distiller.logits.columns(distiller.student)
@@ -129,8 +101,11 @@ def cost(distiller: Distiller) -> str:
     return text + (f'{learned / 1e6:.2f} M more' if learned else 'none')
 
 
-def tau_of(pair: LogitPair) -> Optional[Tensor]:
+def tau_of(batch: Optional[DistillBatch]) -> Optional[Tensor]:
     """Mean tau of the rows that are watched, or None without an order."""
+    if batch is None:
+        return None
+    pair = batch.logits
     student, teacher = pair.student, pair.teacher
     if pair.tau_rows is not None:
         student, teacher = student[pair.tau_rows], teacher[pair.tau_rows]
