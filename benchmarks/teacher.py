@@ -33,18 +33,34 @@ def randomize(model):
             module.running_var.uniform_(0.5, 2)
 
 
+def build(device, options, compiled=False):
+    """A distiller; ``compiled`` is no option, but what one would give."""
+    torch.manual_seed(0)
+    model = build_distiller(device, prepare=randomize, **options)
+    if compiled:
+        teacher = model.teacher.model
+        teacher.extract_feat = torch.compile(
+            teacher.extract_feat, dynamic=True
+        )
+    return model
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--images', type=int, default=1)
     parser.add_argument('--size', type=int, nargs=2, default=(512, 640))
     parser.add_argument('--seconds', type=float, default=60)
+    parser.add_argument(
+        '--compile', action='store_true', help='torch.compile as well'
+    )
     args = parser.parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     register_all_modules()
-    models = {}
-    for name, options in VARIANTS.items():
-        torch.manual_seed(0)
-        models[name] = build_distiller(device, prepare=randomize, **options)
+    models = {name: build(device, x) for name, x in VARIANTS.items()}
+    if args.compile:
+        for name in ('float32', 'folded, channels_last'):
+            options = VARIANTS[name]
+            models[f'{name}, compiled'] = build(device, options, True)
     first = models['float32']
     data = batch(args.images, *args.size)
     data = first.data_preprocessor.student(data, True)
