@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from mmdet.models.necks import CSPNeXtPAFPN
 from mmengine.config import Config
 
 from mmdet_rankkd.distillers.teacher import Teacher
@@ -22,11 +23,11 @@ from ..setups import SETUPS, build_model, model_config
 EXPECTED = {
     'faster-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
     'cascade-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
-    'retinanet': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
-    'fcos': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
-    'atss': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
-    'gfl': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
-    'rtmdet': ('dense', 'DenseLogits', 'BinaryKLDivLoss'),
+    'retinanet': ('dense', 'DenseLogits', 'PKDLoss'),
+    'fcos': ('dense', 'DenseLogits', 'PKDLoss'),
+    'atss': ('dense', 'DenseLogits', 'PKDLoss'),
+    'gfl': ('dense', 'DenseLogits', 'PKDLoss'),
+    'rtmdet': ('dense', 'DenseLogits', 'PKDLoss'),
     'detr': ('queries-softmax', 'QueryLogits', 'KLDivLoss'),
     'dino': ('queries', 'QueryLogits', 'BinaryKLDivLoss'),
     'classifier': ('images', 'ClsLogits', 'KLDivLoss'),
@@ -50,6 +51,8 @@ def test_what_fits(name):
     assert recipe.distiller == f'mmdet_rankkd.Distill{kind}'
     assert FAMILIES[family].title in ' '.join(recipe.said)
     assert FAMILIES[family].why in recipe.said[-1]
+    files = Teacher(dict(model=SETUPS[name]().teacher), 'none.pth')
+    check_fit(recipe, student, teacher, files)
 
 
 #: Methods that need more of a detector than its family says.
@@ -122,6 +125,11 @@ def test_levels_are_those_of_the_neck():
     # Another choice would fail: the next one has no such levels.
     student.neck.num_outs = 2
     assert choose_recipe(student, teacher, 'fgd').losses[0]['levels'] == (0, 1)
+    # Of necks that do not say so, a level for each input.
+    student.neck = CSPNeXtPAFPN([8, 16, 32], 8, num_csp_blocks=1)
+    for method in ('pkd', 'fgd', 'mgd'):
+        (loss,) = choose_recipe(student, teacher, method).losses
+        assert loss['levels'] == (0, 1, 2), method
 
 
 def test_asked_for_losses():
