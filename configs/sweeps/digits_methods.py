@@ -11,9 +11,9 @@ note = (
     'best; [the report](digits_report.md) has the settings that were '
     'searched. Compare within this page: that one was made on another '
     'processor, whose rounding alone moves a training. KD as in the paper, on '
-    'Faster R-CNN, has 26.8, 28.7 and 26.7 here and 27.4, 32.6 and 32.5 there, of the same '
-    'seeds; the code of then gives 28.7 here too. A row that is missing has '
-    'not run.'
+    'Faster R-CNN, has 26.8, 28.7 and 26.7 here and 27.4, 32.6 and 32.5 '
+    'there, of the same seeds; the code of then gives 28.7 here too. A row '
+    'that is missing has not run.'
 )
 decimals = 1
 seeds = (10, 11, 12)
