@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from measure import Record, alternate
 from mmengine.model import MMDistributedDataParallel
-from step import batch, build_distiller
+from step import batch, build_distiller, one_step
 from torch import distributed, multiprocessing
 
 from mmdet_rankkd.utils import register_all_modules
@@ -39,13 +39,6 @@ def run(rank, world, store, args):
     torch.manual_seed(rank)
     data = batch(args.images, *args.size)
 
-    def step(model, network):
-        model.zero_grad()
-        torch.manual_seed(1)  # the same sampled boxes each time
-        inputs = model.data_preprocessor(data, True)
-        result = network(**inputs, mode='loss')
-        model.parse_losses(result)[0].backward()
-
     methods = {}
     for name, losses in {'RoIs': logits, 'RoIs and features': both}.items():
         torch.manual_seed(0)
@@ -56,8 +49,8 @@ def run(rank, world, store, args):
             broadcast_buffers=False,
             find_unused_parameters=False,
         )
-        methods[name] = partial(step, model, model)
-        methods[f'{name}, DDP'] = partial(step, model, wrapped)
+        methods[name] = partial(one_step, model, data)
+        methods[f'{name}, DDP'] = partial(one_step, model, data, wrapped)
     # As many turns in each process: they wait for each other.
     times = alternate(methods, float('inf'), most=args.turns)
     if rank == 0:

@@ -22,7 +22,7 @@ import torch
 from measure import Record, alternate, peak_memory
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
-from step import PAIR, ROOT, batch, build_distiller
+from step import PAIR, ROOT, batch, build_distiller, one_step
 from torch import nn
 
 from mmdet_rankkd.checkpoint.build import load_config
@@ -40,9 +40,13 @@ class TwoPasses(nn.Module):
         super().__init__()
         self.student = distiller.student
         self.teacher = [distiller.teacher.model]
-        self.data_preprocessor = self.student.data_preprocessor
         self.parse_losses = self.student.parse_losses
         self.recorder, self.loss = RoILogits(), KLDivLoss()
+
+    def data_preprocessor(self, data, training):
+        """The student's, and the images as they were loaded."""
+        found = self.student.data_preprocessor(data, training)
+        return dict(found, raw=data['inputs'])
 
     def forward(self, inputs, data_samples, mode, raw):
         features = []
@@ -102,18 +106,6 @@ def build(group, device):
     return {'two passes': TwoPasses(distiller), 'here': distiller}
 
 
-def step(model, data):
-    """One step up to the gradients; the sum of its losses."""
-    model.zero_grad()
-    torch.manual_seed(1)  # the same sampled boxes each time
-    inputs = model.data_preprocessor(data, True)
-    if isinstance(model, TwoPasses):
-        inputs['raw'] = data['inputs']
-    loss = model.parse_losses(model(**inputs, mode='loss'))[0]
-    loss.backward()
-    return float(loss.detach())
-
-
 def memory(args, group, name):
     """Peak memory in a process whose allocator gives back what is freed."""
     size = map(str, args.size)
@@ -143,16 +135,16 @@ def main():
     if args.memory_of:
         group, name = args.memory_of
         model = build(group, device)[name]
-        step(model, data)
-        print(peak_memory(lambda: step(model, data)))
+        one_step(model, data)
+        print(peak_memory(lambda: one_step(model, data)))
         return
     record = Record('peers')
     for group in ('LD', 'KD'):
         models = build(group, device)
         for name, model in models.items():
-            print(f'  {group}, {name}: losses of {step(model, data):.6g}')
+            print(f'  {group}, {name}: losses of {one_step(model, data):.6g}')
         times = alternate(
-            {n: lambda m=m: step(m, data) for n, m in models.items()},
+            {n: lambda m=m: one_step(m, data) for n, m in models.items()},
             args.seconds,
         )
         peer = next(iter(models))

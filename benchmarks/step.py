@@ -82,6 +82,20 @@ def build_distiller(device, prepare=None, pair=PAIR, losses=None, **options):
     return model.train()
 
 
+def one_step(model, data, network=None):
+    """A step up to the gradients; the sum of its losses.
+
+    ``network`` is what wraps the model, if something does.
+    """
+    model.zero_grad()
+    torch.manual_seed(1)  # the same sampled boxes each time
+    inputs = model.data_preprocessor(data, True)
+    losses = (network or model)(**inputs, mode='loss')
+    loss = model.parse_losses(losses)[0]
+    loss.backward()
+    return float(loss.detach())
+
+
 class Nothing(LogitLoss):
     """Has the teacher run, and adds next to nothing."""
 

@@ -1,13 +1,5 @@
+_base_ = '../_base_/tables_of_mlkd.py'
 title = 'Table 1. CIFAR-100, top-1 (%), networks of different kinds'
-cells = 'cifar100'
-note = (
-    'LSKD, MLKD and MLKD + ranking train what the published code of MLKD does '
-    '(`reference_slip=True`), which gave the published numbers, and not the '
-    'formula of its paper. LSKD is MLKD with standardised logits, as seven of '
-    "the nine published numbers are; `lskd` is KD with them. MLKD's own "
-    '0.1 : 0.9 is used, and not the 0.1 : 9 that the paper quotes, which are '
-    "LSKD's."
-)
 columns = {
     'ResNet32x4 → WRN-16-2': dict(pair='resnet32x4_wrn-16-2'),
     'ResNet32x4 → WRN-40-2': dict(pair='resnet32x4_wrn-40-2'),

@@ -1,13 +1,5 @@
+_base_ = '../_base_/tables_of_mlkd.py'
 title = 'Table 2. CIFAR-100, top-1 (%), networks of one kind'
-cells = 'cifar100'
-note = (
-    'LSKD, MLKD and MLKD + ranking train what the published code of MLKD does '
-    '(`reference_slip=True`), which gave the published numbers, and not the '
-    'formula of its paper. LSKD is MLKD with standardised logits, as seven of '
-    "the nine published numbers are; `lskd` is KD with them. MLKD's own "
-    '0.1 : 0.9 is used, and not the 0.1 : 9 that the paper quotes, which are '
-    "LSKD's."
-)
 columns = {
     'ResNet32x4 → ResNet8x4': dict(pair='resnet32x4_resnet8x4'),
     'VGG13 → VGG8': dict(pair='vgg13_vgg8'),

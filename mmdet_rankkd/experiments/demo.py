@@ -163,9 +163,9 @@ def run_demo(
         f'teacher; results in {folder}',
         flush=True,
     )
-    workers = workers or workers_for(len(everything))
-    sweep.prepare(table.cells, list(cells.values()), options, workers)
-    run_jobs(everything, sweep.make_pool(workers))
+    slots = workers or workers_for(len(everything))
+    sweep.prepare(table.cells, list(cells.values()), options, slots)
+    run_jobs(everything, sweep.make_pool(slots))
     again = {
         row: sweep.jobs_of(table, [cell], more, folder, [*options, AT_END])
         for row, cell in cells.items()
@@ -175,7 +175,8 @@ def run_demo(
     if again and minutes_of(again, jobs) < left:
         print(f'as there is time: seeds {more} of {", ".join(again)}')
         added = [job for group in again.values() for job in group]
-        run_jobs(added, sweep.make_pool(workers_for(len(added))))
+        slots = workers or workers_for(len(added))
+        run_jobs(added, sweep.make_pool(slots))
         jobs = {row: group + again.get(row, []) for row, group in jobs.items()}
         everything += added
     demo = Demo(
@@ -206,11 +207,10 @@ def minutes_of(
     again: Dict[str, List[Job]], jobs: Dict[str, List[Job]]
 ) -> float:
     """How long more seeds will take, by what the first took of each row."""
-    first = {
-        row: read_result(jobs[row][0].folder / FILE).cpu_minutes
-        for row in again
-    }
-    total = sum(first[row] * len(group) for row, group in again.items())
+    total = sum(
+        len(group) * read_result(jobs[row][0].folder / FILE).cpu_minutes
+        for row, group in again.items()
+    )
     return total / (os.cpu_count() or 1)
 
 

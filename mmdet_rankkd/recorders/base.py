@@ -103,8 +103,8 @@ class LogitRecorder(Recorder[Record, LogitPair]):
         """Whether the heads take each column by itself, if it is known."""
 
     def has_background(self, student: Model) -> bool:
-        """Whether the last of the columns is that of background."""
-        return False
+        """Whether the last of the columns is background, as of a softmax."""
+        return self.sigmoid(student) is False
 
     @abstractmethod
     def describe(self) -> str:

@@ -178,10 +178,6 @@ class DenseLogits(LogitRecorder[DenseRecord]):
         """Whether the heads take each column by itself."""
         return not softmax(student.bbox_head)
 
-    def has_background(self, student: Model) -> bool:
-        """Whether the last of the columns is that of background."""
-        return softmax(student.bbox_head)
-
     def describe(self) -> str:
         """Which rows and columns count, for the log."""
         rows = dict(

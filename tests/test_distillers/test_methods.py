@@ -50,21 +50,27 @@ def test_a_loss_of_batches_is_refused_on_rois(distill_cfg):
         model(**data, mode='loss')
 
 
+def seen_by_the_teacher(runner):
+    """Epoch and iteration of each of its replays in a training."""
+    teacher, seen = runner.model.teacher, []
+    replay = teacher.replay
+
+    def note(*args):
+        seen.append((runner.epoch, runner.iter))
+        return replay(*args)
+
+    teacher.replay = note
+    runner.train()
+    return seen
+
+
 def test_schedules_follow_the_epochs(distill_cfg):
     """KD in epoch 2 only: else the teacher sees the first batch alone."""
     distill_cfg.model.losses = losses(
         'KLDivLoss', schedule=dict(begin=1, end=2)
     )
     runner = make_untested(distill_cfg)
-    teacher, epochs = runner.model.teacher, []
-    replay = teacher.replay
-
-    def note(*args):
-        epochs.append(runner.epoch)
-        return replay(*args)
-
-    teacher.replay = note
-    runner.train()
+    epochs = [epoch for epoch, _ in seen_by_the_teacher(runner)]
     assert epochs == [0] + [1] * len(runner.train_dataloader)
     assert runner.model.active_losses() == {}
 
@@ -74,16 +80,7 @@ def test_teacher_sees_the_first_batch_and_no_more(distill_cfg):
         'KLDivLoss', 'KendallRankLoss', schedule=dict(begin=7)
     )
     runner = make_untested(distill_cfg)
-    teacher, seen = runner.model.teacher, []
-    replay = teacher.replay
-
-    def note(*args):
-        seen.append(runner.iter)
-        return replay(*args)
-
-    teacher.replay = note
-    runner.train()
-    assert seen == [0]
+    assert seen_by_the_teacher(runner) == [(0, 0)]
 
 
 def test_ctkd_learns_saves_resumes_and_is_not_exported(distill_cfg, tmp_path):
