@@ -35,6 +35,9 @@ def _beside_ranking(title, method, **facts):
     }
 
 
+_two_stage = dict(
+    set=dict(DKDLoss=dict(temperature=3)), columns=['Faster R-CNN']
+)
 rows = {
     'student alone': dict(method='alone'),
     **_beside_ranking('KD', 'kd'),
@@ -45,4 +48,15 @@ rows = {
     **_beside_ranking('FGD', 'fgd'),
     **_beside_ranking('CrossKD', 'crosskd', columns=['RetinaNet', 'GFL']),
     **_beside_ranking('LD', 'ld', columns=['GFL']),
+    'DKD, T = 3': dict(method='dkd', against=['KD', 'PKD'], **_two_stage),
+    'PKD + KD': dict(method='pkd+kd', against=['PKD']),
+    'PKD + DKD, T = 3': dict(
+        method='pkd+dkd', against=['PKD', 'DKD, T = 3'], **_two_stage
+    ),
+    'PKD + MGD': dict(method='pkd+mgd', against=['PKD', 'MGD']),
+    'PKD + CrossKD': dict(
+        method='pkd+crosskd',
+        against=['PKD', 'CrossKD'],
+        columns=['RetinaNet', 'GFL'],
+    ),
 }

@@ -18,7 +18,7 @@ from .verb import FILE, force, telling, verb
 @click.option(
     '--method',
     metavar='METHOD',
-    help="One of those above; the family's by default.",
+    help="Of those above; the family's by default.",
 )
 @click.option(
     '--losses',
@@ -73,14 +73,15 @@ def distill(
 
     \b
     METHOD
-    all              kd, rank, kd+rank
+    all              kd, rank
     two-stage        dkd, pkd, cwd, fgd, mgd, fitnet, fgfi, reviewkd
     with masks       maskkd
     dense            pkd, cwd, fgd, mgd, fitnet, reviewkd, crosskd, bckd
     GFL              ld
     classifiers      dkd, dist, nkd, lskd, ctkd, fitnet, at, ofd
 
-    A method that does not fit the two detectors is refused with the reason.
+    Several are joined by +, as kd+rank or pkd+dkd+rank. A method that does
+    not fit the two detectors is refused with the reason.
     """  # noqa: D301
     from mmdet_rankkd.engine.recipe import write_distillation
 

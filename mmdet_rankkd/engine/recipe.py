@@ -87,7 +87,6 @@ _kd = {
 METHODS: Dict[str, Dict[str, List[Settings]]] = {
     'kd': _kd,
     'rank': _each([*FAMILIES], RANK),
-    'kd+rank': {name: [*losses, RANK] for name, losses in _kd.items()},
     'dkd': {
         'two-stage': [
             dict(type='mmdet_rankkd.DKDLoss', beta=8.0, temperature=3.0)
@@ -251,7 +250,8 @@ def choose_recipe(
     Args:
         student (nn.Module): Of random weights or others.
         teacher (nn.Module): Likewise.
-        method (str, optional): Of ``METHODS``; the family's by default.
+        method (str, optional): Of ``METHODS``, or several joined by ``+``;
+            the family's by default.
         losses (Sequence[str]): Names of losses in place of a method.
 
     Raises:
@@ -334,24 +334,27 @@ def family_of(recorder: str, sigmoid: Optional[bool]) -> str:
 
 
 def losses_of(method: str, family: str, student: nn.Module) -> List[Settings]:
-    """Losses of a method for a student.
+    """Losses of a method, or of several joined by ``+``, for a student.
 
     Raises:
         ValueError: If there is no such method, or it is not for the family.
     """
-    if method not in METHODS:
-        near = did_you_mean(method, [*METHODS])
-        raise ValueError(
-            f'there is no method {method!r}{near}; there are '
-            + ', '.join(METHODS)
-        )
-    if family not in METHODS[method]:
-        fitting = [name for name, each in METHODS.items() if family in each]
-        raise ValueError(
-            f'method {method} is not for {FAMILIES[family].title}; there are '
-            + ', '.join(fitting)
-        )
-    chosen = copy.deepcopy(METHODS[method][family])
+    chosen = []
+    for name in method.split('+'):
+        if name not in METHODS:
+            near = did_you_mean(name, [*METHODS])
+            raise ValueError(
+                f'there is no method {name!r}{near}; there are '
+                + ', '.join(METHODS)
+                + ", and several joined by '+'"
+            )
+        if family not in METHODS[name]:
+            fitting = [x for x, each in METHODS.items() if family in each]
+            raise ValueError(
+                f'method {name} is not for {FAMILIES[family].title}; there '
+                'are ' + ', '.join(fitting)
+            )
+        chosen += copy.deepcopy(METHODS[name][family])
     neck: Any = getattr(student, 'neck', None)
     levels: Any = getattr(neck, 'num_outs', None)
     inputs = getattr(neck, 'in_channels', None)

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import inspect
 import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, TypeVar, Union
@@ -149,22 +149,44 @@ class CellSet:
         return choose('task', self.task, TASKS)
 
     def method(self, pair: str, name: str) -> Method:
-        """A method as a pair wants it.
+        """A method, or several in one training, as a pair wants them.
 
         Args:
             pair (str): One of ``pairs``.
-            name (str): One of ``methods``, perhaps followed by ``+rank``.
+            name (str): One of ``methods``, or several joined by ``+``, as
+                ``'pkd+kd'``. A last ``+rank`` adds the ranking loss with its
+                weight beside the first of them.
 
         Raises:
-            ValueError: If there is no such pair or method, or the one does
-                not apply to the other.
+            ValueError: If there is no such pair or method, one does not apply
+                to the pair, or one that is not the first wants more than its
+                losses, such as another learning rate.
         """
+        base, *others = name.split('+')
+        found = self._method(pair, base)
+        for other in others:
+            if other == 'rank':
+                found.losses.append(dict(type=RANK, **self._rank_beside(base)))
+                continue
+            added = self._method(pair, other)
+            if replace(added, losses=[], only=None) != Method([]):
+                raise ValueError(
+                    f'{name!r}: method {other!r} wants more of a training '
+                    'than its losses, so that it can only come first'
+                )
+            found.losses += added.losses
+        return found
+
+    def _rank_beside(self, method: str) -> Settings:
+        """Arguments of the ranking loss that is added to a method."""
+        what = (
+            f'entry in rank of configs/_base_/cells/{self.name}.py, which '
+            'says with which weight ranking is added to the method'
+        )
+        return choose(what, method, self.rank)
+
+    def _method(self, pair: str, base: str) -> Method:
         wanted = choose('pair', pair, self.pairs)
-        base, plus, extra = name.partition('+')
-        if plus and extra != 'rank':
-            raise ValueError(
-                f"a method is a name or a name and '+rank', got {name!r}"
-            )
         facts = copy.deepcopy(choose('method', base, self.methods))
         for key, value in wanted.get(base, {}).items():
             place = facts if key in METHOD_FIELDS else facts['losses'][0]
@@ -175,13 +197,6 @@ class CellSet:
                 f'method {base!r} does not apply to {pair}, but to '
                 + ', '.join(found.only)
             )
-        if plus:
-            what = (
-                f'entry in rank of configs/_base_/cells/{self.name}.py, which '
-                'says with which weight ranking is added to the method'
-            )
-            arguments = choose(what, base, self.rank)
-            found.losses.append(dict(type=RANK, **arguments))
         return found
 
     def teacher_of(self, pair: str) -> Settings:
@@ -313,7 +328,7 @@ def compose(
     Args:
         cells (CellSet): Of :func:`read_cells`.
         pair (str): One of its pairs.
-        method (str): ``'alone'``, ``'kd'``, ``'kd+rank'``, ...
+        method (str): ``'alone'``, ``'kd'``, ``'kd+rank'``, ``'pkd+kd'``, ...
         losses (dict, optional): Arguments of losses by their class.
         options (dict, optional): Any other settings, by their keys.
 

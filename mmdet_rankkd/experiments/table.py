@@ -215,7 +215,7 @@ class Table:
             row = self.rows[title]
             others = row.against
             if others is None:
-                base, plus, _ = (row.method or '').partition('+')
+                base, plus, _ = (row.method or '').rpartition('+')
                 others = [t for t in shown if self.rows[t].method == base][:1]
                 others = others if plus else []
             found += [(title, other) for other in others if other in shown]

@@ -98,6 +98,29 @@ def test_methods_of_dense_heads_and_masks():
             types(name, method)
 
 
+def test_several_in_one_training(project, tmp_path):
+    """The losses of each as they are alone, in the order of the names."""
+    both = pair('faster-rcnn')
+    losses = choose_recipe(*both, 'pkd+dkd+rank').losses
+    alone = [choose_recipe(*both, x).losses for x in ('pkd', 'dkd', 'rank')]
+    assert losses == [loss for one in alone for loss in one]
+    assert len(losses) == 3 and losses[0]['levels'] == (0, 1, 2, 3)
+    with pytest.raises(ValueError, match="no method 'dkdd'.*mean 'dkd'"):
+        choose_recipe(*both, 'pkd+dkdd')
+    with pytest.raises(ValueError, match='ld is not for two-stage'):
+        choose_recipe(*both, 'pkd+ld')
+    files = [str(project / f'{x}') for x in ('student.py', 'teacher.py')]
+    files.append(str(project / 'teacher.pth'))
+    out = tmp_path / 'x.py'
+    with pytest.raises(ValueError, match='loss_kd'):
+        write_distillation(*files, out, 'kd+maskkd')
+    assert not out.exists()
+    write_distillation(*files, out, 'pkd+dkd+rank')
+    types = [x['type'] for x in Config.fromfile(out).model.losses]
+    names = ['PKDLoss', 'DKDLoss', 'KendallRankLoss']
+    assert types == [f'mmdet_rankkd.{x}' for x in names]
+
+
 def test_what_does_not_fit_is_not_written(project, tmp_path):
     files = [str(project / f'{x}') for x in ('student.py', 'teacher.py')]
     files.append(str(project / 'teacher.pth'))

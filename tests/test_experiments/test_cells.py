@@ -295,7 +295,8 @@ def test_settings_that_name_nothing():
     for arguments, match in (
         (('vgg13_vgg9', 'kd'), "no pair 'vgg13_vgg9'"),
         ((pair, 'rkd'), "no method 'rkd'"),
-        ((pair, 'kd+at'), r'\+rank'),
+        ((pair, 'kd+rkd'), "no method 'rkd'"),
+        ((pair, 'kd+mlkd'), "'mlkd' wants more.*only come first"),
         ((pair, 'rank+rank'), 'no entry in rank of'),
         ((pair, 'kd', dict(DKDLoss=dict(k=1))), 'no DKDLoss'),
         ((pair, 'kd', {}, {'train_datalaoder.x': 1}), "'train_datalaoder'"),
@@ -306,6 +307,31 @@ def test_settings_that_name_nothing():
     for bad in ('k=2', 'KLDivLoss.k', '.k=2'):
         with pytest.raises(ValueError, match='LOSS.KEY=VALUE'):
             parse_losses([bad])
+
+
+def test_several_methods_in_one_training():
+    """As the pair wants each, with the ranking beside the first."""
+    cells = read_cells('digits')
+
+    def types(pair, method):
+        losses = compose(cells, pair, method).model.losses
+        return [x['type'].partition('.')[2] for x in losses]
+
+    for method in ('pkd+kd', 'pkd+kd+rank'):
+        losses = compose(cells, 'gfl', method).model.losses
+        alone = [compose(cells, 'gfl', x).model.losses for x in ('pkd', 'kd')]
+        assert losses[:2] == [*alone[0], *alone[1]]
+    assert types('gfl', 'pkd+kd+rank')[1:] == [
+        'BinaryKLDivLoss',
+        'KendallRankLoss',
+    ]
+    assert types('faster-rcnn', 'dkd+pkd') == ['DKDLoss', 'PKDLoss']
+    with pytest.raises(ValueError, match="'ld' does not apply to fcos"):
+        compose(cells, 'fcos', 'pkd+ld')
+    cells = read_cells('cifar100')
+    cfg = compose(cells, 'vgg13_vgg8', 'mlkd+at')
+    assert cfg.model.losses[-1]['type'] == 'mmdet_rankkd.ATLoss'
+    assert cfg.train_dataloader.dataset.pipeline == cfg.two_views_pipeline
 
 
 SET = """
