@@ -42,6 +42,9 @@ LEANS_ON: Dict[str, str] = {
     'mmengine.runner._flexible_runner:FlexibleRunner._resume': (
         'losses that differ on --resume'
     ),
+    'mmengine.runner.checkpoint:load_url': (
+        'refusing pickled code in checkpoints that the tools download'
+    ),
     'mmengine.visualization:Visualizer._instance_dict': (
         "class names of the training set, compared with the teacher's"
     ),
@@ -282,19 +285,23 @@ def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
     object.__setattr__(loader, 'batch_sampler', batch_sampler)
 
 
-def replace_checkpoint_loader(load: Callable) -> None:
-    """Have MMEngine open checkpoints by another function.
+def replace_checkpoint_loader(load: Callable, load_url: Callable) -> None:
+    """Have MMEngine open checkpoints by other functions.
 
-    OneDL's has a function of its own for it. That of OpenMMLab calls
-    ``torch.load``, which executes nothing by default.
+    For files, OneDL's has a function of its own. That of OpenMMLab calls
+    ``torch.load``, which executes nothing by default. For addresses, both
+    have torch's, which executes what is pickled in them.
 
     Args:
         load (Callable): Takes ``file`` and ``map_location``.
+        load_url (Callable): Takes the address, ``model_dir``,
+            ``map_location`` and ``progress``.
     """
     from mmengine.runner import checkpoint
 
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = load
+    checkpoint.load_url = load_url
 
 
 def building_runner() -> Any:

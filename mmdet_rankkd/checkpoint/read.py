@@ -77,10 +77,11 @@ def refuse_pickled_code() -> None:
     """Have MMEngine refuse checkpoints that need pickled code.
 
     For the rest of the process: what ``--resume``, ``load_from`` and
-    ``Pretrained`` name is opened by MMEngine itself, and OneDL's executes the
-    code in files that cannot be read without.
+    ``Pretrained`` name is opened by MMEngine itself. It executes the code in
+    files of an address, and OneDL's that in files which cannot be read
+    without.
     """
-    replace_checkpoint_loader(_load_weights_only)
+    replace_checkpoint_loader(_load_weights_only, _load_url_weights_only)
 
 
 def _load_weights_only(
@@ -92,6 +93,23 @@ def _load_weights_only(
     except pickle.UnpicklingError as error:
         raise ValueError(
             f'checkpoint {str(file)!r} {refusal_of(str(error))}'
+        ) from error
+
+
+def _load_url_weights_only(
+    url: str,
+    model_dir: Optional[str] = None,
+    map_location: Any = None,
+    progress: bool = True,
+) -> object:
+    """Stand in for the function by which MMEngine opens an address."""
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, model_dir, map_location, progress, weights_only=True
+        )
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {url!r} {refusal_of(str(error))}'
         ) from error
 
 
