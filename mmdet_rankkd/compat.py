@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
 from functools import wraps
@@ -288,20 +289,24 @@ def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
 def replace_checkpoint_loader(load: Callable, load_url: Callable) -> None:
     """Have MMEngine open checkpoints by other functions.
 
-    For files, OneDL's has a function of its own. That of OpenMMLab calls
-    ``torch.load``, which executes nothing by default. For addresses, both
-    have torch's, which executes what is pickled in them.
+    What it has for files and for addresses executes what is pickled in them,
+    in some versions always and in others where it cannot be read without.
 
     Args:
-        load (Callable): Takes ``file`` and ``map_location``.
+        load (Callable): Takes ``file``, a name or an open file, and
+            ``map_location``.
         load_url (Callable): Takes the address, ``model_dir``,
             ``map_location`` and ``progress``.
     """
     from mmengine.runner import checkpoint
 
-    if hasattr(checkpoint, '_safe_torch_load'):
-        checkpoint._safe_torch_load = load
+    def load_local(filename: str, map_location: Any = None) -> object:
+        return load(os.path.expanduser(filename), map_location=map_location)
+
+    checkpoint.CheckpointLoader.register_scheme('', load_local, force=True)
     checkpoint.load_url = load_url
+    if hasattr(checkpoint, '_safe_torch_load'):  # of OneDL, for the rest
+        checkpoint._safe_torch_load = load
 
 
 def building_runner() -> Any:

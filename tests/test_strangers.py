@@ -51,6 +51,7 @@ LOADERS = {
     for name in ('_safe_torch_load', 'load_url')
     if hasattr(of_mmengine, name)
 }
+SCHEMES = of_mmengine.CheckpointLoader._schemes.copy()
 
 
 class Command:
@@ -65,6 +66,7 @@ def here(tmp_path, monkeypatch):
     """An empty folder as the current one, in which no mark may appear."""
     for name, load in LOADERS.items():
         monkeypatch.setattr(of_mmengine, name, load)
+    monkeypatch.setattr(of_mmengine.CheckpointLoader, '_schemes', SCHEMES)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -173,6 +175,21 @@ def test_checkpoints(name, harmful, monkeypatch):
         CHECKPOINTS[name](harmful)
     assert 'posix.system' in str(caught.value)
     assert 'out.pth' not in {x.name for x in harmful.parent.iterdir()} - before
+
+
+def test_a_config_in_a_checkpoint_that_is_resumed(here, monkeypatch):
+    """MMEngine executes it, though the file holds texts and numbers alone."""
+    monkeypatch.setattr(launch, 'leave', lambda cfg: None)
+    cfg = student_cfg(here / 'work')
+    cfg.train_cfg.max_epochs = 1
+    text = f'import os\nos.system("touch {MARK}")'
+    meta = dict(epoch=1, iter=1, seed=0, config=text)
+    weights = build_model(cfg).state_dict()
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    torch.save(
+        dict(state_dict=weights, meta=meta, message_hub=hub), here / 'a.pth'
+    )
+    launch.train(cfg, resume=str(here / 'a.pth'))
 
 
 def test_a_checkpoint_of_a_sweep(harmful, here):
