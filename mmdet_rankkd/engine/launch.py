@@ -9,9 +9,10 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.error import URLError
 
 import torch
@@ -32,6 +33,10 @@ from mmdet_rankkd.datasets.check_coco import coco_problems
 from mmdet_rankkd.datasets.two_resolutions import with_students_image
 from mmdet_rankkd.distillers.student_wrapper import StudentWrapper
 from mmdet_rankkd.registry import MODELS
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: What a data set raises that cannot be read.
+DATA_ERRORS = (AssertionError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def guard_checkpoints(cfg: Config, trust: bool) -> None:
         trust (bool): Whether pickled code may be executed.
 
     Raises:
-        FileNotFoundError, ValueError: As :func:`read_checkpoint`.
+        FileNotFoundError, ValueError: As :func:`read_checkpoint`; and if
+            a training is to be resumed from weights alone.
     """
     if trust:
         os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
@@ -115,7 +121,16 @@ def guard_checkpoints(cfg: Config, trust: bool) -> None:
     start = cfg.get('load_from')
     is_file = start and ('://' not in start or start.startswith('http'))
     if is_file and start != 'auto':
-        read_checkpoint(start)
+        meta: object = read_checkpoint(start).get('meta')
+        if cfg.get('resume') and not (
+            isinstance(meta, dict) and {'epoch', 'iter'} <= set(meta)
+        ):
+            raise ValueError(
+                f'checkpoint {start!r} does not say at which epoch and '
+                'iteration it was written, so that no training can be resumed '
+                'from it. To begin one with its weights, set load_from and '
+                'leave out --resume'
+            )
 
 
 def add_safe_hooks(cfg: Config) -> None:
@@ -147,10 +162,11 @@ def innermost_config(dataset: ConfigDict) -> ConfigDict:
 
 
 def explain_data(cfg: Config, error: Exception) -> None:
-    """Raise an error that says what is wrong with the training set.
+    """Raise an error that says what is wrong with the data of a training.
 
     MMDetection says of most faults of an annotation file what Python says of
-    them. Nothing is raised if the file has none.
+    them. Nothing is raised if the files have none, or if the error is one of
+    this package, which says by itself what is wrong.
 
     Args:
         cfg (Config): Of the training.
@@ -159,21 +175,34 @@ def explain_data(cfg: Config, error: Exception) -> None:
     Raises:
         ValueError: With the faults and their number.
     """
-    dataset = cfg.get('train_dataloader', {}).get('dataset') or {}
-    dataset = innermost_config(dataset)
-    name = str(dataset.get('ann_file', ''))
-    classes = (dataset.get('metainfo') or {}).get('classes', ())
-    if not name.endswith('.json') or 'the training set has no' in str(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
         return
+    for what, split in (('training', 'train'), ('validation', 'val')):
+        file, problems = problems_of(cfg.get(f'{split}_dataloader') or {})
+        if problems:
+            reason = str(error).strip().split('\n')[0]
+            raise ValueError(
+                f'the {what} set, {file}: {"; ".join(problems)}. '
+                f'Training ended with {type(error).__name__}: {reason}'
+            ) from error
+
+
+def problems_of(loader: Mapping[str, Any]) -> Tuple[Path, List[str]]:
+    """Annotation file of a data loader's config, and what is wrong with it.
+
+    Args:
+        loader (Mapping): With a ``dataset``. Files that are no JSON have no
+            problems.
+    """
+    dataset = innermost_config(loader.get('dataset') or ConfigDict())
+    name = str(dataset.get('ann_file', ''))
     root = Path(dataset.get('data_root') or '')
+    if not name.endswith('.json'):
+        return root / name, []
+    classes = (dataset.get('metainfo') or {}).get('classes', ())
     prefix = (dataset.get('data_prefix') or {}).get('img', '')
-    problems = coco_problems(root / name, classes, root / prefix)
-    if problems:
-        reason = str(error).strip().split('\n')[0]
-        raise ValueError(
-            f'the training set, {root / name}: {"; ".join(problems)}. '
-            f'Training ended with {type(error).__name__}: {reason}'
-        ) from error
+    return root / name, coco_problems(root / name, classes, root / prefix)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -291,7 +320,7 @@ def train(
         cfg.resume = True
         cfg.load_from = resume
         if resume == 'auto':
-            cfg.load_from = instead_of_damaged(cfg.work_dir)
+            cfg.load_from = instead_of_damaged(cfg.work_dir, trust)
     guard_checkpoints(cfg, trust)
     add_safe_hooks(cfg)
     runner = build_runner(cfg)
@@ -305,8 +334,9 @@ def train(
             "checkpoint='FILE')), or start from random ones with "
             'backbone=dict(init_cfg=None)'
         ) from error
-    except (AssertionError, LookupError, OSError, ValueError) as error:
-        if runner.iter == 0:
+    except DATA_ERRORS as error:
+        # Not of the runner, which would build its loop once more.
+        if not runner.message_hub.runtime_info.get('iter'):
             explain_data(cfg, error)
         raise
     leave(cfg)

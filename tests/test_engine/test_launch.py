@@ -1,7 +1,11 @@
 """What stops a training before its first step says what to do."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -18,6 +22,57 @@ def test_initial_weights_that_cannot_be_downloaded(student_cfg):
     )
     with pytest.raises(ValueError, match='cannot be downloaded.*refused'):
         train(student_cfg)
+
+
+FAULTS = {
+    'cut': lambda content: content[:100],
+    'empty': lambda content: '',
+    'numbers': lambda content: json.dumps(
+        dict(json.loads(content), images=[1, 2])
+    ),
+}
+SAID = {
+    'cut': 'no JSON, or is cut off',
+    'empty': 'no JSON, or is cut off',
+    'numbers': 'entry 0 of its images is no dict',
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_annotation_files_that_cannot_be_read(
+    distill_cfg, tmp_path, name, split
+):
+    """Whichever part of the runner comes to it first."""
+    dataset = distill_cfg[f'{split}_dataloader'].dataset
+    whole = Path(dataset.data_root, dataset.ann_file).read_text()
+    file = tmp_path / 'faulty.json'
+    file.write_text(FAULTS[name](whole))
+    dataset.ann_file = str(file)
+    what = dict(train='training', val='validation')[split]
+    words = f'the {what} set, {file}: .*{SAID[name]}.*Training ended with'
+    with pytest.raises(ValueError, match=words):
+        train(distill_cfg)
+
+
+def test_a_fault_of_the_data_hides_no_error_of_another_kind(
+    distill_cfg, tmp_path
+):
+    dataset = distill_cfg.train_dataloader.dataset
+    content = json.loads(Path(dataset.data_root, dataset.ann_file).read_text())
+    content['annotations'][0]['bbox'] = [3, 3, 0, 0]
+    (tmp_path / 'one.json').write_text(json.dumps(content))
+    dataset.ann_file = str(tmp_path / 'one.json')
+    distill_cfg.model.teacher.classes = ['nut', 'bolt', 'washer']
+    with pytest.raises(ValueError, match="^class 0 is 'bolt' in the training"):
+        train(distill_cfg)
+
+
+@pytest.mark.parametrize('meta', [{}, dict(meta=dict(cfg='')), dict(meta=3)])
+def test_weights_alone_are_no_training_to_resume(student_cfg, tmp_path, meta):
+    torch.save(dict(state_dict={}, **meta), tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match='weights.pth.*at which epoch'):
+        train(student_cfg, resume=str(tmp_path / 'weights.pth'))
 
 
 def test_flips_of_the_students_image_alone():
