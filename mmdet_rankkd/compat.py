@@ -75,6 +75,9 @@ LEANS_ON: Dict[str, str] = {
         'ExactResumeHook'
     ),
     'mmengine.dataset:InfiniteSampler._indices_of_rank': 'ExactResumeHook',
+    'mmdet.datasets.samplers:MultiSourceSampler._indices_of_rank': (
+        'ExactResumeHook'
+    ),
     'torch.utils.data:DataLoader._iterator': 'ExactResumeHook',
     'mmengine.model:ImgDataPreprocessor._channel_conversion': (
         'comparing the preprocessing of student and teacher'
