@@ -19,10 +19,13 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.build import config_errors
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.load import load_weights
 from mmdet_rankkd.checkpoint.read import (
     locate_file,
     read_checkpoint,
@@ -90,9 +93,17 @@ def read_config(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or has no model.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    cfg = Config.fromfile(locate_file(path, 'config'))
+    file = locate_file(path, 'config')
+    with config_errors(f'config {path!r}'):
+        cfg = Config.fromfile(file)
+    if 'model' not in cfg:
+        raise ValueError(
+            f'config {path!r} has no model. Name the config of a training, '
+            'not a part of one'
+        )
     cfg.launcher = launcher
     cfg.merge_from_dict(parse_options(options))
     if work_dir:
@@ -306,9 +317,6 @@ def train(
             if a checkpoint needs pickled code, or weights cannot be
             downloaded; or if detectors cannot be trained on the training set.
     """
-    if amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError(
@@ -316,6 +324,14 @@ def train(
                 '--auto-scale-lr scales from'
             )
         cfg.auto_scale_lr.enable = True
+    if amp:
+        if get_device() == 'cpu':
+            raise ValueError(
+                "--amp needs a GPU: MMEngine's AmpOptimWrapper does not train "
+                'on the CPU. Leave it out'
+            )
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
     if resume:
         cfg.resume = True
         cfg.load_from = resume
@@ -361,11 +377,13 @@ def test(
         trust (bool): Execute pickled code in the checkpoint.
 
     Raises:
-        ValueError: If ``out`` is no name of a pickle file, or the checkpoint
-            needs pickled code.
+        ValueError: If ``out`` is no name of a pickle file, the checkpoint
+            needs pickled code, or its weights are not those of the model.
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out must end in .pkl or .pickle, got {out!r}')
+    if out:  # what does not do is said now and not after the test
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
     cfg.load_from = checkpoint
     if pictures and (pictures.show or pictures.show_dir):
         from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -375,12 +393,37 @@ def test(
         use_tta(cfg)
     guard_checkpoints(cfg, trust)
     runner = build_runner(cfg)
+    if not tta:
+        check_weights(runner, checkpoint, trust)
     if out:
         from mmdet.evaluation import DumpDetResults
 
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     runner.test()
     leave(cfg)
+
+
+def check_weights(runner: Runner, checkpoint: str, trust: bool) -> None:
+    """Raise ValueError unless a checkpoint has all weights of a model.
+
+    MMEngine loads what fits, says the rest in the log, and tests what comes
+    out. What a distiller learns of its own is not asked for.
+
+    Args:
+        runner (Runner): Of the model.
+        checkpoint (str): Of the weights. Those at addresses other than http
+            are left to MMEngine.
+        trust (bool): Execute pickled code in it.
+    """
+    if '://' in checkpoint and not checkpoint.startswith('http'):
+        return
+    model: Any = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    if isinstance(model, StudentWrapper):
+        model = model.student
+    weights = read_checkpoint(checkpoint, trust)['state_dict']
+    load_weights(model, weights, f'checkpoint {checkpoint!r}')
 
 
 def use_tta(cfg: Config) -> None:

@@ -8,11 +8,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
+from mmdet_rankkd.engine import launch
 from mmdet_rankkd.engine.launch import train, use_tta
 from mmdet_rankkd.registry import TRANSFORMS
 
-from ..helpers import ROOT
+from ..helpers import ROOT, save_teacher
 
 
 def test_initial_weights_that_cannot_be_downloaded(student_cfg):
@@ -73,6 +75,28 @@ def test_weights_alone_are_no_training_to_resume(student_cfg, tmp_path, meta):
     torch.save(dict(state_dict={}, **meta), tmp_path / 'weights.pth')
     with pytest.raises(ValueError, match='weights.pth.*at which epoch'):
         train(student_cfg, resume=str(tmp_path / 'weights.pth'))
+
+
+@pytest.mark.parametrize('learns', [False, True])
+def test_weights_of_another_model_are_not_tested(
+    distill_cfg, project, tmp_path, monkeypatch, learns
+):
+    """MMEngine would test what is half random; a teacher is not needed."""
+    monkeypatch.setattr(Runner, 'test', lambda runner: None)
+    cfg = distill_cfg
+    if learns:  # what a student's own file does not have
+        cfg.model.losses = [dict(type='mmdet_rankkd.CTKDLoss')]
+    file = tmp_path / 'student.pth'
+    save_teacher(project / 'student.py', file)
+    launch.test(cfg.copy(), str(file))
+    with pytest.raises(ValueError, match='teacher.pth.*does not fit: 22 of'):
+        launch.test(cfg, str(project / 'teacher.pth'))
+
+
+def test_mixed_precision_without_a_gpu(student_cfg, monkeypatch):
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    with pytest.raises(ValueError, match='--amp needs a GPU'):
+        train(student_cfg, amp=True)
 
 
 def test_flips_of_the_students_image_alone():
