@@ -351,7 +351,17 @@ def test_checkpoints(name, tmp_path):
     assert [x.name for x in tmp_path.iterdir()] == ['teacher.pth']
 
 
-@pytest.mark.parametrize('meta', ['text', dict(dataset_meta=['a']), None])
+@pytest.mark.parametrize(
+    'meta',
+    [
+        'text',
+        dict(dataset_meta=['a']),
+        None,
+        dict(dataset_meta=dict(classes=80)),
+        dict(dataset_meta=dict(classes='person')),
+        dict(CLASSES=[1, 2]),
+    ],
+)
 def test_facts_of_another_form_are_no_harm(meta, tmp_path):
     path = tmp_path / 'teacher.pth'
     torch.save(dict(state_dict=WEIGHTS, meta=meta), path)

@@ -303,7 +303,10 @@ def _read_elsewhere(path: str, trust: bool) -> object:
 
 
 def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
-    """Return the class names in a checkpoint of MMDetection 2 or 3, if any."""
+    """Return the class names in a checkpoint of MMDetection 2 or 3, if any.
+
+    A file can have anything there; what is no list counts as none.
+    """
     meta: object = checkpoint.get('meta')
     if not isinstance(meta, dict):
         return None
@@ -315,6 +318,6 @@ def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
         dataset_meta.get('CLASSES'),
         meta.get('CLASSES'),
     ):
-        if found:
+        if isinstance(found, (list, tuple)) and found:
             return list(found)
     return None
