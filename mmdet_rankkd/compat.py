@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
 from functools import wraps
@@ -42,6 +43,9 @@ LEANS_ON: Dict[str, str] = {
     'mmengine.runner._flexible_runner:FlexibleRunner._resume': (
         'losses that differ on --resume'
     ),
+    'mmengine.runner.checkpoint:load_url': (
+        'refusing pickled code in checkpoints that the tools download'
+    ),
     'mmengine.visualization:Visualizer._instance_dict': (
         "class names of the training set, compared with the teacher's"
     ),
@@ -71,6 +75,9 @@ LEANS_ON: Dict[str, str] = {
         'ExactResumeHook'
     ),
     'mmengine.dataset:InfiniteSampler._indices_of_rank': 'ExactResumeHook',
+    'mmdet.datasets.samplers:MultiSourceSampler._indices_of_rank': (
+        'ExactResumeHook'
+    ),
     'torch.utils.data:DataLoader._iterator': 'ExactResumeHook',
     'mmengine.model:ImgDataPreprocessor._channel_conversion': (
         'comparing the preprocessing of student and teacher'
@@ -282,18 +289,26 @@ def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
     object.__setattr__(loader, 'batch_sampler', batch_sampler)
 
 
-def replace_checkpoint_loader(load: Callable) -> None:
-    """Have MMEngine open checkpoints by another function.
+def replace_checkpoint_loader(load: Callable, load_url: Callable) -> None:
+    """Have MMEngine open checkpoints by other functions.
 
-    OneDL's has a function of its own for it. That of OpenMMLab calls
-    ``torch.load``, which executes nothing by default.
+    What it has for files and for addresses executes what is pickled in them,
+    in some versions always and in others where it cannot be read without.
 
     Args:
-        load (Callable): Takes ``file`` and ``map_location``.
+        load (Callable): Takes ``file``, a name or an open file, and
+            ``map_location``.
+        load_url (Callable): Takes the address, ``model_dir``,
+            ``map_location`` and ``progress``.
     """
     from mmengine.runner import checkpoint
 
-    if hasattr(checkpoint, '_safe_torch_load'):
+    def load_local(filename: str, map_location: Any = None) -> object:
+        return load(os.path.expanduser(filename), map_location=map_location)
+
+    checkpoint.CheckpointLoader.register_scheme('', load_local, force=True)
+    checkpoint.load_url = load_url
+    if hasattr(checkpoint, '_safe_torch_load'):  # of OneDL, for the rest
         checkpoint._safe_torch_load = load
 
 

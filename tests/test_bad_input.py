@@ -22,7 +22,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.datasets import CIFAR100
 from mmdet_rankkd.datasets.check_coco import coco_problems
 from mmdet_rankkd.engine.hooks import DataCheckHook
-from mmdet_rankkd.engine.launch import explain_data
+from mmdet_rankkd.engine.launch import DATA_ERRORS, explain_data
 from mmdet_rankkd.experiments.result import read_result
 from mmdet_rankkd.experiments.table import read_table
 
@@ -351,7 +351,17 @@ def test_checkpoints(name, tmp_path):
     assert [x.name for x in tmp_path.iterdir()] == ['teacher.pth']
 
 
-@pytest.mark.parametrize('meta', ['text', dict(dataset_meta=['a']), None])
+@pytest.mark.parametrize(
+    'meta',
+    [
+        'text',
+        dict(dataset_meta=['a']),
+        None,
+        dict(dataset_meta=dict(classes=80)),
+        dict(dataset_meta=dict(classes='person')),
+        dict(CLASSES=[1, 2]),
+    ],
+)
 def test_facts_of_another_form_are_no_harm(meta, tmp_path):
     path = tmp_path / 'teacher.pth'
     torch.save(dict(state_dict=WEIGHTS, meta=meta), path)
@@ -458,6 +468,21 @@ def each(**values):
     return change
 
 
+def image(**values):
+    """Set something in each image."""
+
+    def change(content):
+        for entry in content['images']:
+            entry.update(values)
+
+    return change
+
+
+def fill(key, value):
+    """Put something else in place of the entries of a list."""
+    return lambda content: content.update({key: [value, value]})
+
+
 def without(key):
     return lambda content: content.pop(key) and None
 
@@ -483,6 +508,12 @@ COCO = {
     'nan': (each(bbox=[1, 2, 3, math.nan]), 'not four finite numbers'),
     'no box': (each(bbox=None), 'entry 0 of its annotations has no bbox'),
     'no area': (each(area=None), 'has no area'),
+    'text in a box': (each(bbox=['1', '2', '3', '4']), 'not four finite num'),
+    'text as an area': (each(area='large'), '12 .*whose area is no number'),
+    'text as a width': (image(width='96'), '6 images whose width, height or'),
+    'number as a name': (image(file_name=3), '6 images whose .*file_name'),
+    'images that are numbers': (fill('images', 3), 'entry 0 .*images is no'),
+    'annotations that are text': (fill('annotations', 'a'), 'entry 0 of its'),
 }
 
 
@@ -528,7 +559,7 @@ def train(dataset):
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
     try:
         DataCheckHook().before_train(Runner(dataset))
-    except (AssertionError, LookupError, OSError, ValueError) as error:
+    except DATA_ERRORS as error:
         explain_data(cfg, error)
         raise
 

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tarfile
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import checkpoint as of_mmengine
 
 from mmdet_rankkd.checkpoint.build import (
     build_model,
@@ -33,7 +35,7 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.datasets import CIFAR100
 from mmdet_rankkd.datasets.digits import path_inside, read_digest
 from mmdet_rankkd.distillers import Teacher
-from mmdet_rankkd.engine import launch
+from mmdet_rankkd.engine import doctor, launch
 from mmdet_rankkd.experiments.models import load_model
 from mmdet_rankkd.experiments.report import Picture, Report
 from mmdet_rankkd.experiments.result import read_result
@@ -43,6 +45,13 @@ from .helpers import ROOT, build
 
 STUDENT = ROOT / 'configs/digits_cls/resnet8_digits-cls.py'
 MARK = 'executed'
+#: How MMEngine opens checkpoints before a tool has changed it.
+LOADERS = {
+    name: getattr(of_mmengine, name)
+    for name in ('_safe_torch_load', 'load_url')
+    if hasattr(of_mmengine, name)
+}
+SCHEMES = of_mmengine.CheckpointLoader._schemes.copy()
 
 
 class Command:
@@ -55,6 +64,10 @@ class Command:
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty folder as the current one, in which no mark may appear."""
+    for name, load in LOADERS.items():
+        monkeypatch.setattr(of_mmengine, name, load)
+    monkeypatch.setattr(of_mmengine.CheckpointLoader, '_schemes', SCHEMES)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     assert not (tmp_path / MARK).exists()
@@ -94,6 +107,34 @@ def teacher_of(path):
     return Teacher(str(STUDENT), str(path)).read_checkpoint()
 
 
+def pretrained(path):
+    settings = dict(type='Pretrained', checkpoint=str(path))
+    return {'model.backbone.init_cfg': settings}
+
+
+def address_of(path):
+    """An address whose file was downloaded before, so that no one is asked."""
+    cache = Path(torch.hub.get_dir()) / 'checkpoints'
+    cache.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, cache)
+    return f'https://example.org/{path.name}'
+
+
+def examine(path, **settings):
+    """What the doctor says of a distillation."""
+    cfg = student_cfg(path.parent, **settings)
+    torch.save(build_model(cfg).state_dict(), path.parent / 'teacher.pth')
+    cfg.model = dict(
+        type='mmdet_rankkd.DistillClassifier',
+        student=cfg.model,
+        teacher=dict(config=str(STUDENT), checkpoint='teacher.pth'),
+        logits=dict(type='mmdet_rankkd.ClsLogits'),
+        losses=[dict(type='mmdet_rankkd.KendallRankLoss')],
+    )
+    findings = doctor.examine(cfg, images=0, batches=1)
+    raise ValueError(findings)
+
+
 #: Whatever opens a checkpoint, by what a user would call it.
 CHECKPOINTS = {
     'a teacher': teacher_of,
@@ -110,14 +151,18 @@ CHECKPOINTS = {
         student_cfg(p.parent, load_from=str(p))
     ),
     'Pretrained': lambda p: launch.train(
-        student_cfg(
-            p.parent,
-            **{
-                'model.backbone.init_cfg': dict(
-                    type='Pretrained', checkpoint=str(p)
-                )
-            },
-        )
+        student_cfg(p.parent, **pretrained(p))
+    ),
+    'Pretrained, an address': lambda p: launch.train(
+        student_cfg(p.parent, **pretrained(address_of(p)))
+    ),
+    'load_from, an address': lambda p: launch.train(
+        student_cfg(p.parent, load_from=address_of(p))
+    ),
+    'rankkd doctor, load_from': lambda p: examine(p, load_from=str(p)),
+    'rankkd doctor, Pretrained': lambda p: examine(p, **pretrained(p)),
+    'rankkd doctor, an address': lambda p: examine(
+        p, **pretrained(address_of(p))
     ),
 }
 
@@ -130,6 +175,21 @@ def test_checkpoints(name, harmful, monkeypatch):
         CHECKPOINTS[name](harmful)
     assert 'posix.system' in str(caught.value)
     assert 'out.pth' not in {x.name for x in harmful.parent.iterdir()} - before
+
+
+def test_a_config_in_a_checkpoint_that_is_resumed(here, monkeypatch):
+    """MMEngine executes it, though the file holds texts and numbers alone."""
+    monkeypatch.setattr(launch, 'leave', lambda cfg: None)
+    cfg = student_cfg(here / 'work')
+    cfg.train_cfg.max_epochs = 1
+    text = f'import os\nos.system("touch {MARK}")'
+    meta = dict(epoch=1, iter=1, seed=0, config=text)
+    weights = build_model(cfg).state_dict()
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    torch.save(
+        dict(state_dict=weights, meta=meta, message_hub=hub), here / 'a.pth'
+    )
+    launch.train(cfg, resume=str(here / 'a.pth'))
 
 
 def test_a_checkpoint_of_a_sweep(harmful, here):

@@ -3,8 +3,9 @@
 import ast
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Hashable, Optional, TypeGuard, Union, cast
+from typing import Dict, Hashable, Iterator, Optional, TypeGuard, Union, cast
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
@@ -46,21 +47,35 @@ def load_config(
     if isinstance(config, str) and '::' in config and not Path(config).suffix:
         config += '.py'
     file = locate_file(config, what, folder)
-    try:
+    with config_errors(f'{what} {str(config)!r}'):
         if Path(file).suffix in PLAIN:
             return Config(_read_plain(Path(file)))
         return Config.fromfile(file)
+
+
+@contextmanager
+def config_errors(name: str) -> Iterator[None]:
+    """Say of a config what goes wrong when it is read in the context.
+
+    It is a program, or JSON or YAML text, so that anything may go wrong.
+
+    Args:
+        name (str): How to name it.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: In place of all other errors.
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'{what} {str(config)!r}: a file that it names as _base_ is not '
-            f'there: {error}'
+            f'{name}: a file that it names as _base_ is not there: {error}'
         ) from error
     except Exception as error:
-        # A config is a program, or JSON or YAML text: anything may go wrong.
         reason = str(error).strip().split('\n')[0]
         raise ValueError(
-            f'{what} {str(config)!r} cannot be read: '
-            f'{type(error).__name__}: {reason}'
+            f'{name} cannot be read: {type(error).__name__}: {reason}'
         ) from error
 
 

@@ -26,7 +26,9 @@ def has_checkpoint(folder: Union[str, Path]) -> bool:
     return (folder / NOTE).is_file() or any(folder.glob('*.pth'))
 
 
-def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
+def instead_of_damaged(
+    folder: Union[str, Path], trust: bool = False
+) -> Optional[str]:
     """Find what to resume from where the newest checkpoint is damaged.
 
     The newest is the one that MMEngine noted in ``last_checkpoint``. Where it
@@ -38,6 +40,7 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
 
     Args:
         folder (str or Path): Work folder of the training.
+        trust (bool): Execute pickled code in the checkpoints.
 
     Returns:
         str, optional: Its path; None if the newest is intact, or none was
@@ -52,7 +55,7 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
     if note.is_file():
         newest = noted_checkpoint(folder)
         try:
-            read_checkpoint(newest)
+            read_checkpoint(newest, trust)
             return None
         except (FileNotFoundError, ValueError) as error:
             problem = str(error).rstrip('.')
@@ -62,11 +65,12 @@ def instead_of_damaged(folder: Union[str, Path]) -> Optional[str]:
         if str(file) == newest:
             continue
         try:
-            saved: Any = read_checkpoint(file)
+            saved: Any = read_checkpoint(file, trust)
         except ValueError:
             continue
-        if 'optimizer' in saved:
-            others.append((saved['meta']['iter'], str(file)))
+        meta = saved.get('meta')
+        if 'optimizer' in saved and isinstance(meta, dict) and 'iter' in meta:
+            others.append((meta['iter'], str(file)))
     if not others:
         if not note.is_file():
             return None

@@ -74,13 +74,15 @@ DAMAGE = (
 
 
 def refuse_pickled_code() -> None:
-    """Have MMEngine refuse checkpoints that need pickled code.
+    """Have MMEngine execute nothing that a checkpoint holds.
 
     For the rest of the process: what ``--resume``, ``load_from`` and
-    ``Pretrained`` name is opened by MMEngine itself, and OneDL's executes the
-    code in files that cannot be read without.
+    ``Pretrained`` name is opened by MMEngine itself. It executes what is
+    pickled in files of an address, and OneDL's that in files which cannot be
+    read without. What it resumes from may hold a config, which is a program:
+    it would be executed, and is left out.
     """
-    replace_checkpoint_loader(_load_weights_only)
+    replace_checkpoint_loader(_load_weights_only, _load_url_weights_only)
 
 
 def _load_weights_only(
@@ -88,11 +90,43 @@ def _load_weights_only(
 ) -> object:
     """Stand in for the function by which MMEngine opens a checkpoint."""
     try:
-        return torch.load(file, map_location=map_location, weights_only=True)
+        return _without_program(
+            torch.load(file, map_location=map_location, weights_only=True)
+        )
     except pickle.UnpicklingError as error:
         raise ValueError(
             f'checkpoint {str(file)!r} {refusal_of(str(error))}'
         ) from error
+
+
+def _load_url_weights_only(
+    url: str,
+    model_dir: Optional[str] = None,
+    map_location: Any = None,
+    progress: bool = True,
+) -> object:
+    """Stand in for the function by which MMEngine opens an address."""
+    try:
+        return _without_program(
+            torch.hub.load_state_dict_from_url(
+                url, model_dir, map_location, progress, weights_only=True
+            )
+        )
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {url!r} {refusal_of(str(error))}'
+        ) from error
+
+
+def _without_program(checkpoint: Any) -> object:
+    """Take away the config that MMEngine's ``Runner.resume`` executes.
+
+    All that it looks for in there is a list of GPUs, ``gpu_ids``.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint
 
 
 def locate_file(
@@ -269,7 +303,10 @@ def _read_elsewhere(path: str, trust: bool) -> object:
 
 
 def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
-    """Return the class names in a checkpoint of MMDetection 2 or 3, if any."""
+    """Return the class names in a checkpoint of MMDetection 2 or 3, if any.
+
+    A file can have anything there; what is no list counts as none.
+    """
     meta: object = checkpoint.get('meta')
     if not isinstance(meta, dict):
         return None
@@ -281,6 +318,6 @@ def checkpoint_classes(checkpoint: Checkpoint) -> Optional[List[str]]:
         dataset_meta.get('CLASSES'),
         meta.get('CLASSES'),
     ):
-        if found:
+        if isinstance(found, (list, tuple)) and found:
             return list(found)
     return None

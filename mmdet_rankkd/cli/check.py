@@ -4,7 +4,7 @@ from typing import Sequence
 
 import click
 
-from .verb import FILE, cfg_options, verb
+from .verb import FILE, cfg_options, telling, verb
 
 
 @verb()
@@ -23,6 +23,7 @@ from .verb import FILE, cfg_options, verb
     help='Fail below this AP.',
 )
 @cfg_options
+@telling(OSError, ValueError)
 def check(
     config: str, work_dir: str, min_ap: float, cfg_options: Sequence[str]
 ) -> None:

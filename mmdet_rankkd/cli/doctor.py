@@ -4,7 +4,7 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from .verb import FILE, cfg_options, telling, verb
+from .verb import FILE, cfg_options, telling, trust, verb
 
 images = click.option(
     '--images',
@@ -34,6 +34,7 @@ def run_doctor(
     batches: Optional[int],
     gpus: int,
     as_json: bool = False,
+    trust: bool = False,
 ) -> bool:
     """Examine a config and print the table; whether nothing is to mend."""
     from mmdet_rankkd.engine import doctor
@@ -43,7 +44,7 @@ def run_doctor(
         click.echo(f'{text} ...', err=True)
 
     cfg = read_config(config, options=cfg_options)
-    findings = doctor.examine(cfg, images, batches, gpus, say)
+    findings = doctor.examine(cfg, images, batches, gpus, say, trust)
     show = doctor.to_json if as_json else doctor.to_text
     click.echo(show(findings))
     return not doctor.has_problem(findings)
@@ -55,6 +56,7 @@ def run_doctor(
 @batches
 @gpus
 @click.option('--json', 'as_json', is_flag=True, help='For scripts.')
+@trust
 @cfg_options
 @telling(FileNotFoundError, ValueError)
 def doctor(config: str, as_json: bool, **settings: Any) -> None:

@@ -32,7 +32,7 @@ from .verb import (
 @launcher
 @local_rank
 @cfg_options
-@telling(ValueError, FileNotFoundError)
+@telling(ValueError, OSError)
 def test(
     config: str,
     checkpoint: str,

@@ -53,6 +53,10 @@ def coco_problems(
     known = {x['id'] for x in images}
     kinds: List[Tuple[str, List[Any]]] = [
         (
+            'images whose width, height or file_name is of another kind',
+            [x['id'] for x in images if not _is_image(x)],
+        ),
+        (
             'annotations of images that it does not have',
             [x['id'] for x in annotations if x['image_id'] not in known],
         ),
@@ -72,6 +76,10 @@ def coco_problems(
                 if _is_box(x['bbox']) and min(x['bbox'][2:]) < 1
             ],
         ),
+        (
+            'annotations whose area is no number',
+            [x['id'] for x in annotations if not _is_number(x['area'])],
+        ),
         ('boxes outside of their image', _outside(images, annotations)),
     ]
     if folder is not None:
@@ -79,7 +87,7 @@ def coco_problems(
         lacking = [
             x['file_name']
             for x in images
-            if not (root / x['file_name']).is_file()
+            if not (root / str(x['file_name'])).is_file()
         ]
         kinds.append((f'images that are not in {folder}', lacking))
     problems += [
@@ -100,6 +108,9 @@ def _lists(content: Any) -> List[str]:
     problems = []
     for name, keys in LISTS.items():
         for number, entry in enumerate(content[name]):
+            if not isinstance(entry, dict):
+                problems.append(f'entry {number} of its {name} is no dict')
+                break
             absent = [k for k in keys if k not in entry]
             if absent:
                 problems.append(
@@ -127,18 +138,28 @@ def _few(names: Sequence[str], count: int = 5) -> str:
     return ', '.join(map(repr, names[:count])) + more
 
 
+def _is_image(entry: Any) -> bool:
+    return isinstance(entry['file_name'], str) and all(
+        _is_number(entry[key]) for key in ('width', 'height')
+    )
+
+
 def _is_box(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4
-        and all(
-            isinstance(x, (int, float)) and math.isfinite(x) for x in value
-        )
+        and all(_is_number(x) and math.isfinite(x) for x in value)
     )
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _outside(images: list, annotations: list) -> List[Any]:
-    sizes = {x['id']: (x['width'], x['height']) for x in images}
+    sizes = {
+        x['id']: (x['width'], x['height']) for x in images if _is_image(x)
+    }
     found = []
     for annotation in annotations:
         size = sizes.get(annotation['image_id'])

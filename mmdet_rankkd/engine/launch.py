@@ -9,19 +9,23 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.error import URLError
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.build import config_errors
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
+from mmdet_rankkd.checkpoint.load import load_weights
 from mmdet_rankkd.checkpoint.read import (
     locate_file,
     read_checkpoint,
@@ -32,6 +36,10 @@ from mmdet_rankkd.datasets.check_coco import coco_problems
 from mmdet_rankkd.datasets.two_resolutions import with_students_image
 from mmdet_rankkd.distillers.student_wrapper import StudentWrapper
 from mmdet_rankkd.registry import MODELS
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: What a data set raises that cannot be read.
+DATA_ERRORS = (AssertionError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,17 @@ def read_config(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or has no model.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    cfg = Config.fromfile(locate_file(path, 'config'))
+    file = locate_file(path, 'config')
+    with config_errors(f'config {path!r}'):
+        cfg = Config.fromfile(file)
+    if 'model' not in cfg:
+        raise ValueError(
+            f'config {path!r} has no model. Name the config of a training, '
+            'not a part of one'
+        )
     cfg.launcher = launcher
     cfg.merge_from_dict(parse_options(options))
     if work_dir:
@@ -106,7 +122,8 @@ def guard_checkpoints(cfg: Config, trust: bool) -> None:
         trust (bool): Whether pickled code may be executed.
 
     Raises:
-        FileNotFoundError, ValueError: As :func:`read_checkpoint`.
+        FileNotFoundError, ValueError: As :func:`read_checkpoint`; and if
+            a training is to be resumed from weights alone.
     """
     if trust:
         os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
@@ -115,7 +132,16 @@ def guard_checkpoints(cfg: Config, trust: bool) -> None:
     start = cfg.get('load_from')
     is_file = start and ('://' not in start or start.startswith('http'))
     if is_file and start != 'auto':
-        read_checkpoint(start)
+        meta: object = read_checkpoint(start).get('meta')
+        if cfg.get('resume') and not (
+            isinstance(meta, dict) and {'epoch', 'iter'} <= set(meta)
+        ):
+            raise ValueError(
+                f'checkpoint {start!r} does not say at which epoch and '
+                'iteration it was written, so that no training can be resumed '
+                'from it. To begin one with its weights, set load_from and '
+                'leave out --resume'
+            )
 
 
 def add_safe_hooks(cfg: Config) -> None:
@@ -147,10 +173,11 @@ def innermost_config(dataset: ConfigDict) -> ConfigDict:
 
 
 def explain_data(cfg: Config, error: Exception) -> None:
-    """Raise an error that says what is wrong with the training set.
+    """Raise an error that says what is wrong with the data of a training.
 
     MMDetection says of most faults of an annotation file what Python says of
-    them. Nothing is raised if the file has none.
+    them. Nothing is raised if the files have none, or if the error is one of
+    this package, which says by itself what is wrong.
 
     Args:
         cfg (Config): Of the training.
@@ -159,21 +186,34 @@ def explain_data(cfg: Config, error: Exception) -> None:
     Raises:
         ValueError: With the faults and their number.
     """
-    dataset = cfg.get('train_dataloader', {}).get('dataset') or {}
-    dataset = innermost_config(dataset)
-    name = str(dataset.get('ann_file', ''))
-    classes = (dataset.get('metainfo') or {}).get('classes', ())
-    if not name.endswith('.json') or 'the training set has no' in str(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
         return
+    for what, split in (('training', 'train'), ('validation', 'val')):
+        file, problems = problems_of(cfg.get(f'{split}_dataloader') or {})
+        if problems:
+            reason = str(error).strip().split('\n')[0]
+            raise ValueError(
+                f'the {what} set, {file}: {"; ".join(problems)}. '
+                f'Training ended with {type(error).__name__}: {reason}'
+            ) from error
+
+
+def problems_of(loader: Mapping[str, Any]) -> Tuple[Path, List[str]]:
+    """Annotation file of a data loader's config, and what is wrong with it.
+
+    Args:
+        loader (Mapping): With a ``dataset``. Files that are no JSON have no
+            problems.
+    """
+    dataset = innermost_config(loader.get('dataset') or ConfigDict())
+    name = str(dataset.get('ann_file', ''))
     root = Path(dataset.get('data_root') or '')
+    if not name.endswith('.json'):
+        return root / name, []
+    classes = (dataset.get('metainfo') or {}).get('classes', ())
     prefix = (dataset.get('data_prefix') or {}).get('img', '')
-    problems = coco_problems(root / name, classes, root / prefix)
-    if problems:
-        reason = str(error).strip().split('\n')[0]
-        raise ValueError(
-            f'the training set, {root / name}: {"; ".join(problems)}. '
-            f'Training ended with {type(error).__name__}: {reason}'
-        ) from error
+    return root / name, coco_problems(root / name, classes, root / prefix)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -277,9 +317,6 @@ def train(
             if a checkpoint needs pickled code, or weights cannot be
             downloaded; or if detectors cannot be trained on the training set.
     """
-    if amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError(
@@ -287,11 +324,19 @@ def train(
                 '--auto-scale-lr scales from'
             )
         cfg.auto_scale_lr.enable = True
+    if amp:
+        if get_device() == 'cpu':
+            raise ValueError(
+                "--amp needs a GPU: MMEngine's AmpOptimWrapper does not train "
+                'on the CPU. Leave it out'
+            )
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
     if resume:
         cfg.resume = True
         cfg.load_from = resume
         if resume == 'auto':
-            cfg.load_from = instead_of_damaged(cfg.work_dir)
+            cfg.load_from = instead_of_damaged(cfg.work_dir, trust)
     guard_checkpoints(cfg, trust)
     add_safe_hooks(cfg)
     runner = build_runner(cfg)
@@ -305,8 +350,9 @@ def train(
             "checkpoint='FILE')), or start from random ones with "
             'backbone=dict(init_cfg=None)'
         ) from error
-    except (AssertionError, LookupError, OSError, ValueError) as error:
-        if runner.iter == 0:
+    except DATA_ERRORS as error:
+        # Not of the runner, which would build its loop once more.
+        if not runner.message_hub.runtime_info.get('iter'):
             explain_data(cfg, error)
         raise
     leave(cfg)
@@ -331,11 +377,13 @@ def test(
         trust (bool): Execute pickled code in the checkpoint.
 
     Raises:
-        ValueError: If ``out`` is no name of a pickle file, or the checkpoint
-            needs pickled code.
+        ValueError: If ``out`` is no name of a pickle file, the checkpoint
+            needs pickled code, or its weights are not those of the model.
     """
     if out and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out must end in .pkl or .pickle, got {out!r}')
+    if out:  # what does not do is said now and not after the test
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
     cfg.load_from = checkpoint
     if pictures and (pictures.show or pictures.show_dir):
         from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -345,12 +393,37 @@ def test(
         use_tta(cfg)
     guard_checkpoints(cfg, trust)
     runner = build_runner(cfg)
+    if not tta:
+        check_weights(runner, checkpoint, trust)
     if out:
         from mmdet.evaluation import DumpDetResults
 
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     runner.test()
     leave(cfg)
+
+
+def check_weights(runner: Runner, checkpoint: str, trust: bool) -> None:
+    """Raise ValueError unless a checkpoint has all weights of a model.
+
+    MMEngine loads what fits, says the rest in the log, and tests what comes
+    out. What a distiller learns of its own is not asked for.
+
+    Args:
+        runner (Runner): Of the model.
+        checkpoint (str): Of the weights. Those at addresses other than http
+            are left to MMEngine.
+        trust (bool): Execute pickled code in it.
+    """
+    if '://' in checkpoint and not checkpoint.startswith('http'):
+        return
+    model: Any = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    if isinstance(model, StudentWrapper):
+        model = model.student
+    weights = read_checkpoint(checkpoint, trust)['state_dict']
+    load_weights(model, weights, f'checkpoint {checkpoint!r}')
 
 
 def use_tta(cfg: Config) -> None:

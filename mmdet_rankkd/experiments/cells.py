@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import mmdet_rankkd
+from mmdet_rankkd.checkpoint.build import config_errors
 from mmdet_rankkd.checkpoint.read import locate_file
 
 from .metrics import TASKS, Task
@@ -247,8 +248,13 @@ def read_cells(name: str) -> CellSet:
 
 
 def read_facts(file: Path) -> Settings:
-    """Entries of a Python config, without those that begin with ``_``."""
-    facts = Config.fromfile(file).to_dict()
+    """Entries of a Python config, without those that begin with ``_``.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    with config_errors(str(file)):
+        facts = Config.fromfile(file).to_dict()
     return {k: v for k, v in facts.items() if not k.startswith('_')}
 
 

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +72,21 @@ def test_it_is_not_there(work, capsys):
     assert instead_of_damaged(work) == str(work / 'iter_11.pth')
     assert 'does not exist' in capsys.readouterr().out
     (work / 'last_checkpoint').write_text('')
+    assert instead_of_damaged(work) == str(work / 'iter_11.pth')
+
+
+@pytest.mark.parametrize('meta', [None, 'text', dict(epoch=3)])
+def test_files_of_other_programs_are_passed_over(work, meta):
+    torch.save(dict(state_dict={}, optimizer={}, meta=meta), work / 'x.pth')
+    cut(work / 'iter_11.pth', 100)
+    assert instead_of_damaged(work) == str(work / 'iter_10.pth')
+
+
+def test_pickled_code_of_a_training_of_ones_own(work):
+    saved = dict(state_dict={}, optimizer={}, meta=dict(iter=12, args=Path()))
+    torch.save(saved, work / 'iter_12.pth')
+    note(work, 'iter_12.pth')
+    assert instead_of_damaged(work, trust=True) is None
     assert instead_of_damaged(work) == str(work / 'iter_11.pth')
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmdet_rankkd.cli.main import SECTIONS
 from mmdet_rankkd.cli.verb import repeat_flags
@@ -184,3 +185,35 @@ def test_mistakes_end_with_a_sentence():
 def test_the_trainings_of_a_table():
     text = rankkd('sweep', 'table7', '--list', '--rows', 'KD', 'k=2')
     assert len(text.splitlines()) >= 2
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        'train {}',
+        'test {} x.pth',
+        'check {}',
+        'doctor {}',
+        'distill {} {} x.pth',
+        'convert x.pth {} out.pth',
+        'pseudo-label {} x.pth images --out out.json --threshold 0.5',
+        'sweep {}',
+        'figures {} --results x --out y',
+    ],
+)
+@pytest.mark.parametrize('text', ['model = dict(', 'x = 1'])
+def test_configs_that_are_none(words, text, tmp_path, monkeypatch):
+    """One sentence, and no traceback, whatever opens it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/a.png').touch()
+    torch.save({}, tmp_path / 'x.pth')
+    (tmp_path / 'faulty.py').write_text(text)
+    before = sorted(tmp_path.rglob('*'))
+    said = rankkd(*words.format(*['faulty.py'] * 2).split(), status=1)
+    (last,) = [x for x in said.splitlines() if x.startswith('Error: ')]
+    kinds = ('cannot be read: SyntaxError', 'cannot be parsed')
+    if text == 'x = 1':
+        kinds = ('has no', 'lacks', 'new style')
+    assert any(x in last for x in kinds), last
+    assert sorted(tmp_path.rglob('*')) == before

@@ -1,14 +1,20 @@
 """What stops a training before its first step says what to do."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
+from mmdet_rankkd.engine import launch
 from mmdet_rankkd.engine.launch import train, use_tta
 from mmdet_rankkd.registry import TRANSFORMS
 
-from ..helpers import ROOT
+from ..helpers import ROOT, save_teacher
 
 
 def test_initial_weights_that_cannot_be_downloaded(student_cfg):
@@ -18,6 +24,79 @@ def test_initial_weights_that_cannot_be_downloaded(student_cfg):
     )
     with pytest.raises(ValueError, match='cannot be downloaded.*refused'):
         train(student_cfg)
+
+
+FAULTS = {
+    'cut': lambda content: content[:100],
+    'empty': lambda content: '',
+    'numbers': lambda content: json.dumps(
+        dict(json.loads(content), images=[1, 2])
+    ),
+}
+SAID = {
+    'cut': 'no JSON, or is cut off',
+    'empty': 'no JSON, or is cut off',
+    'numbers': 'entry 0 of its images is no dict',
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_annotation_files_that_cannot_be_read(
+    distill_cfg, tmp_path, name, split
+):
+    """Whichever part of the runner comes to it first."""
+    dataset = distill_cfg[f'{split}_dataloader'].dataset
+    whole = Path(dataset.data_root, dataset.ann_file).read_text()
+    file = tmp_path / 'faulty.json'
+    file.write_text(FAULTS[name](whole))
+    dataset.ann_file = str(file)
+    what = dict(train='training', val='validation')[split]
+    words = f'the {what} set, {file}: .*{SAID[name]}.*Training ended with'
+    with pytest.raises(ValueError, match=words):
+        train(distill_cfg)
+
+
+def test_a_fault_of_the_data_hides_no_error_of_another_kind(
+    distill_cfg, tmp_path
+):
+    dataset = distill_cfg.train_dataloader.dataset
+    content = json.loads(Path(dataset.data_root, dataset.ann_file).read_text())
+    content['annotations'][0]['bbox'] = [3, 3, 0, 0]
+    (tmp_path / 'one.json').write_text(json.dumps(content))
+    dataset.ann_file = str(tmp_path / 'one.json')
+    distill_cfg.model.teacher.classes = ['nut', 'bolt', 'washer']
+    with pytest.raises(ValueError, match="^class 0 is 'bolt' in the training"):
+        train(distill_cfg)
+
+
+@pytest.mark.parametrize('meta', [{}, dict(meta=dict(cfg='')), dict(meta=3)])
+def test_weights_alone_are_no_training_to_resume(student_cfg, tmp_path, meta):
+    torch.save(dict(state_dict={}, **meta), tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match='weights.pth.*at which epoch'):
+        train(student_cfg, resume=str(tmp_path / 'weights.pth'))
+
+
+@pytest.mark.parametrize('learns', [False, True])
+def test_weights_of_another_model_are_not_tested(
+    distill_cfg, project, tmp_path, monkeypatch, learns
+):
+    """MMEngine would test what is half random; a teacher is not needed."""
+    monkeypatch.setattr(Runner, 'test', lambda runner: None)
+    cfg = distill_cfg
+    if learns:  # what a student's own file does not have
+        cfg.model.losses = [dict(type='mmdet_rankkd.CTKDLoss')]
+    file = tmp_path / 'student.pth'
+    save_teacher(project / 'student.py', file)
+    launch.test(cfg.copy(), str(file))
+    with pytest.raises(ValueError, match='teacher.pth.*does not fit: 22 of'):
+        launch.test(cfg, str(project / 'teacher.pth'))
+
+
+def test_mixed_precision_without_a_gpu(student_cfg, monkeypatch):
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    with pytest.raises(ValueError, match='--amp needs a GPU'):
+        train(student_cfg, amp=True)
 
 
 def test_flips_of_the_students_image_alone():

@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.diagnose import first_line
-from mmdet_rankkd.engine.launch import build_runner
+from mmdet_rankkd.engine.launch import build_runner, guard_checkpoints
 from mmdet_rankkd.engine.recipe import class_count
 
 from . import verdicts
@@ -55,6 +55,7 @@ def examine(
     batches: Optional[int] = None,
     gpus: int = 1,
     say: Optional[Say] = None,
+    trust: bool = False,
 ) -> List[Finding]:
     """Look for what is wrong with a distillation, before its first step.
 
@@ -71,6 +72,8 @@ def examine(
             default two, or one if that takes longer than ``PATIENCE``.
         gpus (int): How many processes will train.
         say (Callable, optional): Is told what is being done.
+        trust (bool): Execute pickled code in the checkpoints that the student
+            begins with.
 
     Returns:
         list[Finding]: In the order of the training. Where it could not be
@@ -90,7 +93,7 @@ def examine(
         folder = Path(name)
         say('building the training')
         try:
-            runner = reach_first_step(cfg, folder)
+            runner = reach_first_step(cfg, folder, trust)
         except Exception as error:  # whatever stops a training is a finding
             findings.append(not_reached(error))
             return findings
@@ -117,9 +120,10 @@ def quiet(cfg: Config, folder: Path, name: str) -> Config:
     return cfg
 
 
-def reach_first_step(cfg: Config, folder: Path) -> Runner:
+def reach_first_step(cfg: Config, folder: Path, trust: bool = False) -> Runner:
     """Build a training and bring it to its first step."""
     cfg = quiet(cfg, folder, 'training')
+    guard_checkpoints(cfg, trust)
     runner = build_runner(cfg)
     runner.register_hook(_StopBeforeTraining())
     try:

@@ -296,11 +296,22 @@ def restart(feed: Any, loader: DataLoader, done: int) -> None:
         feed.skip_iter = lambda count: None
         return
     # MMEngine 0.10.7 has begun with the data and asks for each batch.
-    sampler = sampler_of(loader)
-    if hasattr(sampler, '_indices_of_rank'):
-        sampler.indices = sampler._indices_of_rank()
+    begin_anew(sampler_of(loader))
     loader._iterator = None
     feed._iterator = chain(repeat(None, done), iter(loader))
+
+
+def begin_anew(sampler: Any) -> None:
+    """Take back what was drawn from an endless sampler."""
+    if hasattr(sampler, 'indices'):  # InfiniteSampler
+        sampler.indices = sampler._indices_of_rank()
+    elif type(sampler).__name__ == 'MultiSourceSampler':  # of MMDetection
+        sampler.source2inds = {
+            source: sampler._indices_of_rank(len(dataset))
+            for source, dataset in enumerate(sampler.dataset.datasets)
+        }
+    elif hasattr(sampler, '_indices_of_rank'):
+        warn(f'{type(sampler).__name__} cannot begin anew')
 
 
 def feed_of(runner: Runner) -> Any:

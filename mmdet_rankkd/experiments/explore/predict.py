@@ -18,6 +18,8 @@ from tqdm import tqdm
 from mmdet_rankkd.checkpoint.build import load_config
 from mmdet_rankkd.checkpoint.student import student_config
 from mmdet_rankkd.checkpoint.write import write_whole
+from mmdet_rankkd.datasets.digits import path_inside
+from mmdet_rankkd.engine.hooks.data_check_hook import innermost
 from mmdet_rankkd.experiments.models import load_model
 
 from .precision import Content
@@ -56,7 +58,7 @@ def open_test_set(config: Config, limit: int = 0) -> TestSet:
 
     Raises:
         ValueError: If the config has no test set, or it has no images,
-            classes or boxes.
+            classes or boxes, or names an image outside of its folders.
     """
     loader = config.get('test_dataloader')
     if not loader:
@@ -70,6 +72,7 @@ def open_test_set(config: Config, limit: int = 0) -> TestSet:
     count = min(limit or total, total)
     indices = [i * total // count for i in range(count)]
     infos = [dataset.get_data_info(i) for i in indices]
+    check_places(dataset, [str(info['img_path']) for info in infos])
     images, annotations = [], []
     for index, info in zip(indices, infos):
         if 'instances' not in info:
@@ -95,6 +98,45 @@ def open_test_set(config: Config, limit: int = 0) -> TestSet:
         ],
     )
     return TestSet(dataset, indices, total, [str(x) for x in classes], truth)
+
+
+def check_places(dataset: Any, files: Sequence[str]) -> None:
+    """Raise ValueError if an image is not in the folders of its data set.
+
+    A page has pictures in it: a set that somebody else made must not put
+    others of this machine there, by ``../``, an absolute path or a link.
+
+    Args:
+        dataset (Dataset): Of MMDetection.
+        files (Sequence[str]): Its images.
+    """
+    roots = {
+        str(folder)
+        for part in innermost(dataset)
+        for folder in (
+            getattr(part, 'data_root', None),
+            *(getattr(part, 'data_prefix', None) or {}).values(),
+        )
+        if folder
+    }
+    for file in files:
+        if not any(is_inside(root, file) for root in roots):
+            raise ValueError(
+                f'the test set names {file!r}, which is not inside of '
+                f'{", ".join(sorted(roots)) or "any folder of the set"}, so '
+                'that its picture is not put into a page. Copy it there, or '
+                'name its folder: '
+                'test_dataloader.dataset.data_prefix=dict(img=...)'
+            )
+
+
+def is_inside(root: str, file: str) -> bool:
+    """Whether a file is below a folder, links followed."""
+    try:
+        path_inside(Path(root), str(Path(file).absolute()))
+    except ValueError:
+        return False
+    return True
 
 
 def annotation_of(

@@ -286,6 +286,62 @@ def test_loop_over_iterations(
     check(cfg, tmp_path, by_iteration(2, 3))
 
 
+@pytest.mark.parametrize('workers', [0, 1])
+def test_sampler_of_two_sources(detector, tmp_path, monkeypatch, workers):
+    """As images with and without annotations are drawn in each batch."""
+    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
+    cfg = detector
+    cfg.param_scheduler = []
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=5)
+    loader = cfg.train_dataloader
+    loader.num_workers, loader.batch_sampler = workers, None
+    loader.dataset = dict(type='ConcatDataset', datasets=[loader.dataset] * 2)
+    loader.sampler = dict(
+        type='mmdet.MultiSourceSampler', batch_size=2, source_ratio=[1, 1]
+    )
+    check(cfg, tmp_path, by_iteration(3))
+
+
+def resolutions(cfg):
+    """A pipeline of two resolutions, with sizes that are drawn."""
+    pipeline = [*cfg.train_pipeline]
+    pipeline.insert(
+        2, dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.2))
+    )
+    cfg.train_dataloader.dataset.pipeline = [
+        dict(type='mmdet_rankkd.TwoResolutions', pipeline=pipeline, scale=2)
+    ]
+    cfg.model.teacher.input_scale = 2
+
+
+def balance(cfg):
+    cfg.custom_hooks.append(
+        dict(type='mmdet_rankkd.BalanceHook', steps=2, interval=2)
+    )
+
+
+def adapters(cfg):
+    """What features learn, a mask that is drawn, and a loss that ends."""
+    cfg.model.losses = [
+        dict(type='mmdet_rankkd.MGDLoss', levels=(0, 1, 2, 3)),
+        dict(type='mmdet_rankkd.FGDLoss', levels=(0, 1, 2, 3)),
+        dict(
+            type='mmdet_rankkd.PKDLoss',
+            levels=(0,),
+            schedule=dict(begin=2, end=5, by_epoch=False),
+        ),
+    ]
+
+
+@pytest.mark.parametrize('change', [resolutions, balance, adapters])
+def test_other_parts(detector, tmp_path, change):
+    """In the middle of an accumulation, with averaged weights."""
+    detector.custom_hooks.append(dict(EMA))
+    detector.optim_wrapper.accumulative_counts = 2
+    change(detector)
+    check(detector, tmp_path, by_iteration(3))
+
+
 def test_without_a_seed(classifier, tmp_path):
     """MMEngine shuffles by a new seed when it resumes."""
     classifier.randomness = dict(seed=None)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,34 @@ def test_what_cannot_be_a_test_set(config):
     without.test_dataloader.dataset.metainfo = dict(classes=())
     with pytest.raises(ValueError, match='no images, or no names'):
         open_test_set(without)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize('name', ['../secret.png', 'link.png', 'absolute'])
+def test_pictures_of_elsewhere_stay_there(config, tmp_path, name, wrapped):
+    """A stranger's annotation file cannot put them into a page."""
+    config = copy.deepcopy(config)
+    dataset = config.test_dataloader.dataset
+    folder = tmp_path / 'set'
+    shutil.copytree(dataset.data_root, folder)
+    secret = shutil.copy(folder / 'img/1.png', tmp_path / 'secret.png')
+    (folder / 'img/link.png').symlink_to(secret)
+    content = json.loads((folder / 'train.json').read_text())
+    names = {'../secret.png': '../../secret.png', 'absolute': str(secret)}
+    content['images'][2]['file_name'] = names.get(name, name)
+    (folder / 'train.json').write_text(json.dumps(content))
+    dataset.data_root = str(folder)
+    if wrapped:
+        config.test_dataloader.dataset = dict(
+            type='ConcatDataset', datasets=[dataset]
+        )
+    with pytest.raises(ValueError, match='png., which is not inside of .*set'):
+        open_test_set(config)
+    (tmp_path / 'linked').symlink_to(folder)
+    content['images'][2]['file_name'] = '3.png'
+    (folder / 'train.json').write_text(json.dumps(content))
+    dataset.data_root = str(tmp_path / 'linked')
+    assert open_test_set(config).total == 6
 
 
 def test_they_are_those_of_the_runner(run, config, tmp_path):
