@@ -25,7 +25,7 @@ from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.build import config_errors
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
-from mmdet_rankkd.checkpoint.load import load_weights
+from mmdet_rankkd.checkpoint.load import StateDict, load_weights
 from mmdet_rankkd.checkpoint.read import (
     locate_file,
     read_checkpoint,
@@ -407,7 +407,8 @@ def check_weights(runner: Runner, checkpoint: str, trust: bool) -> None:
     """Raise ValueError unless a checkpoint has all weights of a model.
 
     MMEngine loads what fits, says the rest in the log, and tests what comes
-    out. What a distiller learns of its own is not asked for.
+    out. What a distiller learns of its own is not asked for, and older names
+    that a module of MMDetection knows of its weights will do.
 
     Args:
         runner (Runner): Of the model.
@@ -423,7 +424,17 @@ def check_weights(runner: Runner, checkpoint: str, trust: bool) -> None:
     if isinstance(model, StudentWrapper):
         model = model.student
     weights = read_checkpoint(checkpoint, trust)['state_dict']
-    load_weights(model, weights, f'checkpoint {checkpoint!r}')
+    same_names = set(model.state_dict()) <= set(weights)
+    if same_names or not finds_all(model, weights):
+        load_weights(model, weights, f'checkpoint {checkpoint!r}')
+
+
+def finds_all(model: torch.nn.Module, weights: StateDict) -> bool:
+    """Whether a model, told the weights, lacks none by its own account."""
+    try:
+        return not model.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError:  # of another shape
+        return False
 
 
 def use_tta(cfg: Config) -> None:

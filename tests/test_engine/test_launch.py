@@ -14,7 +14,7 @@ from mmdet_rankkd.engine import launch
 from mmdet_rankkd.engine.launch import train, use_tta
 from mmdet_rankkd.registry import TRANSFORMS
 
-from ..helpers import ROOT, save_teacher
+from ..helpers import ROOT, build, save_teacher
 
 
 def test_initial_weights_that_cannot_be_downloaded(student_cfg):
@@ -91,6 +91,31 @@ def test_weights_of_another_model_are_not_tested(
     launch.test(cfg.copy(), str(file))
     with pytest.raises(ValueError, match='teacher.pth.*does not fit: 22 of'):
         launch.test(cfg, str(project / 'teacher.pth'))
+
+
+def test_weights_by_their_older_names(tmp_path, monkeypatch):
+    """MMDetection 1 called the layers of FCOS's head otherwise."""
+    monkeypatch.setattr(Runner, 'test', lambda runner: None)
+    cfg = Config.fromfile(
+        ROOT / 'configs/digits/fcos_mobilenet-v2-half_fpn_digits.py'
+    )
+    cfg.work_dir, cfg.custom_hooks = str(tmp_path / 'work'), []
+    cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+    weights = build(cfg.model).state_dict()
+    older = dict(conv_cls='fcos_cls', conv_reg='fcos_reg')
+    renamed = {}
+    for key, value in weights.items():
+        for now, then in older.items():
+            key = key.replace(f'bbox_head.{now}.', f'bbox_head.{then}.')
+        renamed[key] = value
+    assert set(renamed) != set(weights)
+    file = tmp_path / 'older.pth'
+    torch.save(dict(state_dict=renamed), file)
+    launch.test(cfg.copy(), str(file))
+    del renamed['bbox_head.fcos_cls.weight']
+    torch.save(dict(state_dict=renamed), file)
+    with pytest.raises(ValueError, match='older.pth.*does not fit'):
+        launch.test(cfg, str(file))
 
 
 def test_mixed_precision_without_a_gpu(student_cfg, monkeypatch):
