@@ -186,8 +186,7 @@ def explain_data(cfg: Config, error: Exception) -> None:
     Raises:
         ValueError: With the faults and their number.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames and Path(frames[-1].filename).is_relative_to(PACKAGE):
+    if is_from_here(error):
         return
     for what, split in (('training', 'train'), ('validation', 'val')):
         file, problems = problems_of(cfg.get(f'{split}_dataloader') or {})
@@ -220,14 +219,27 @@ def build_runner(cfg: Config) -> Runner:
     """Runner of a config, of its ``runner_type`` if it names one.
 
     Raises:
-        ValueError: If a distillation is to be sharded; see
-            :func:`refuse_shards`.
+        ValueError: If a distillation is to be sharded, see
+            :func:`refuse_shards`; if a part of this package finds a mistake
+            in the config, such as a misspelt loss.
     """
     refuse_shards(cfg)
     hide_note_on_faster_coco(cfg)
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         join_on_cpu(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    try:
+        return build(cfg)
+    except (KeyError, TypeError) as error:
+        if is_from_here(error):
+            raise ValueError(error.args[0]) from error
+        raise
+
+
+def is_from_here(error: Exception) -> bool:
+    """Whether this package raised an error, which then says what is wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(PACKAGE)
 
 
 def refuse_shards(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from mmdet_rankkd.engine import launch
 from mmdet_rankkd.engine.launch import train, use_tta
 from mmdet_rankkd.registry import TRANSFORMS
 
-from ..helpers import ROOT, build, save_teacher
+from ..helpers import ROOT, build, rankkd, save_teacher
 
 
 def test_initial_weights_that_cannot_be_downloaded(student_cfg):
@@ -116,6 +116,36 @@ def test_weights_by_their_older_names(tmp_path, monkeypatch):
     torch.save(dict(state_dict=renamed), file)
     with pytest.raises(ValueError, match='older.pth.*does not fit'):
         launch.test(cfg, str(file))
+
+
+@pytest.mark.parametrize(
+    'key, value, words',
+    [
+        ('losses', [dict(type='mmdet_rankkd.KLDivLos')], "mean 'KLDivLoss'"),
+        (
+            'losses',
+            [dict(type='mmdet_rankkd.KLDivLoss', temprature=3)],
+            "mean 'temperature'",
+        ),
+        ('logits', dict(type='mmdet_rankkd.RoILogit'), "mean 'RoILogits'"),
+        ('teachr', 1, "has no argument 'teachr'"),
+    ],
+)
+def test_misspelt_parts_end_with_a_sentence(
+    distill_cfg, tmp_path, key, value, words
+):
+    distill_cfg.model[key] = value
+    distill_cfg.dump(tmp_path / 'misspelt.py')
+    said = rankkd('train', tmp_path / 'misspelt.py', status=1)
+    assert words in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith('Error: ')
+
+
+def test_a_mistake_elsewhere_keeps_its_traceback(distill_cfg):
+    """It may be one in the user's own part."""
+    distill_cfg.model.student.backbone.type = 'MobileNetV22'
+    with pytest.raises(KeyError, match='MobileNetV22 is not in the'):
+        train(distill_cfg)
 
 
 def test_mixed_precision_without_a_gpu(student_cfg, monkeypatch):
