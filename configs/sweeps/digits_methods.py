@@ -49,7 +49,10 @@ rows = {
     **_beside_ranking('CrossKD', 'crosskd', columns=['RetinaNet', 'GFL']),
     **_beside_ranking('LD', 'ld', columns=['GFL']),
     'DKD, T = 3': dict(method='dkd', against=['KD', 'PKD'], **_two_stage),
-    'PKD + KD': dict(method='pkd+kd', against=['PKD']),
+    'PKD + KD': dict(method='pkd+kd', against=['PKD', 'PKD + ranking']),
+    'PKD + KD + ranking': dict(
+        method='pkd+kd+rank', against=['PKD + KD', 'PKD + ranking']
+    ),
     'PKD + DKD, T = 3': dict(
         method='pkd+dkd', against=['PKD', 'DKD, T = 3'], **_two_stage
     ),
