@@ -41,7 +41,11 @@ from mmdet_rankkd.recorders import (
     Recorder,
 )
 from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
-from mmdet_rankkd.recorders.shared import check_scales, teacher_images
+from mmdet_rankkd.recorders.shared import (
+    check_scales,
+    image_channels,
+    teacher_images,
+)
 from mmdet_rankkd.structures import Scales
 
 from .common import check_arguments, own_random_numbers
@@ -496,7 +500,8 @@ def fold_norms(model: Any) -> None:
     """
     weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 3, 64, 64, generator=generator).to(weight)
+    size = (1, image_channels(model), 64, 64)
+    image = torch.rand(size, generator=generator).to(weight)
     with torch.no_grad():
         before = model.extract_feat(image)
         for part in (model.backbone, getattr(model, 'neck', None)):
