@@ -152,3 +152,13 @@ class Probe(Protocol):
 
     def masks(self) -> None:
         """Have the masks of boxes recorded in each step."""
+
+    def every_place(self, who: str) -> None:
+        """Have the logits be those of every place of a dense head.
+
+        Args:
+            who (str): What asks.
+
+        Raises:
+            ValueError: If some are left out.
+        """

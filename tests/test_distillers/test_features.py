@@ -309,3 +309,12 @@ def test_images_of_one_channel(detector, tmp_path):
     result = model(**model.data_preprocessor(raw, True), mode='loss')
     for name in model.losses:
         assert result[name].isfinite() and result[name] > 0
+
+
+def test_class_maps_need_every_place(tmp_path):
+    """A class_map leaves places out: said when the model is built."""
+    setup = SETUPS['retinanet']()
+    setup.logits['class_map'] = 'names'
+    losses = [loss_of('CWDLoss', maps='classes')]
+    with pytest.raises(ValueError, match='class_map leaves out those of'):
+        build_model(distiller_config(setup, tmp_path / 'teacher.pth', losses))
