@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from typing import (
+    Any,
     ContextManager,
     Dict,
     Iterator,
@@ -178,7 +179,8 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
         def note(output: Output, *args: object, **kwargs: object) -> None:
             record[role] = as_features(output)
 
-        def note_size(output: object, images: Tensor, *args: object) -> None:
+        def note_size(output: object, *args: Any, **kwargs: Any) -> None:
+            images, *_ = (*args, *kwargs.values())
             record.sizes[role] = tuple(images.shape[2:])
 
         # Other networks may have a part that is called so.
