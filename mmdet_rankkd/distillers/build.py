@@ -128,15 +128,30 @@ class RecorderProbe:
 
     def masks(self) -> None:
         """Have the masks of boxes recorded in each step."""
+        self.class_logits('MaskKDLoss')
         recorder = MaskLogits(self.logits.class_map)
         self.recorders.setdefault('masks', recorder)
+
+    def class_logits(self, who: str) -> None:
+        """Have class logits recorded in each step, of the same classes.
+
+        Raises:
+            ValueError: If the recorder is ``NoLogits``.
+        """
+        if not self.logits.compares_logits:
+            raise ValueError(
+                f'{who} cannot stand beside {type(self.logits).__name__}; '
+                'record the logits: RoILogits, DenseLogits, QueryLogits or '
+                'ClsLogits'
+            )
 
     def every_place(self, who: str) -> None:
         """Have the logits be those of every place.
 
         Raises:
-            ValueError: If a ``class_map`` leaves some out.
+            ValueError: If a ``class_map`` leaves some out, or there are none.
         """
+        self.class_logits(who)
         if self.logits.class_map is not None:
             raise ValueError(
                 f'{who} compares maps of all places, and class_map leaves '

@@ -35,11 +35,7 @@ from mmdet_rankkd.checkpoint.read import (
 )
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.losses.base import is_number
-from mmdet_rankkd.recorders import (
-    ClassMap,
-    LogitRecorder,
-    Recorder,
-)
+from mmdet_rankkd.recorders import LogitRecorder, Recorder
 from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
 from mmdet_rankkd.recorders.shared import (
     check_scales,
@@ -216,7 +212,7 @@ class Teacher:
             self.check_recorder(student, model, hook)
             facts = [self._load(model, checkpoint)]
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
-            facts.append(self._match_classes(self._meta, hook.class_map))
+            facts.append(self._match_classes(self._meta, hook))
             self._facts = facts
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
@@ -263,7 +259,7 @@ class Teacher:
             TypeError, ValueError: As :meth:`build`.
         """
         self.check_recorder(student, self.model, hook)
-        self._match_classes(self._meta, hook.class_map)
+        self._match_classes(self._meta, hook)
 
     def check_recorder(
         self, student: Any, model: Any, recorder: Recorder
@@ -320,10 +316,13 @@ class Teacher:
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Checkpoint, class_map: Optional[ClassMap]
+        self, checkpoint: Checkpoint, hook: LogitRecorder
     ) -> str:
         """Compare the class names; return what could be said of them."""
         teacher, student = self.class_names(checkpoint), current_classes()
+        class_map = hook.class_map
+        if not hook.compares_logits:
+            return 'classes: names not compared, as no logits are'
         if class_map is not None:
             class_map.match(student, teacher)
             return f'classes: {class_map.count} are shared and compared'
