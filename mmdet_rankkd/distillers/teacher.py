@@ -20,6 +20,7 @@ from typing import (
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
+from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
@@ -114,7 +115,8 @@ class Teacher:
         classes (Sequence[str], optional): Names of the teacher's classes,
             where its checkpoint has none.
         input_size (int, optional): Resize the teacher's preprocessed images
-            to squares of this side, bilinear, corners not aligned.
+            to squares of this side, bilinear, corners not aligned. For
+            classifiers.
         input_scale (int, optional): So many times the student's pixels a
             side have all images of the teacher, by
             ``TwoResolutions(scale=...)``. They are padded alike, and dense
@@ -474,9 +476,19 @@ def resize_inputs(model: Any, size: int) -> None:
     Bilinear, corners not aligned, without antialiasing.
 
     Args:
-        model (nn.Module): With a ``backbone``.
+        model (nn.Module): A classifier with a ``backbone``.
         size (int): The side in pixels.
+
+    Raises:
+        ValueError: If it is a detector, whose boxes would be in other pixels.
     """
+    if isinstance(model, BaseDetector):
+        raise ValueError(
+            'teacher input_size is for classifiers: on images that are made '
+            f'squares, the boxes of a {type(model).__name__} are in other '
+            'pixels. Give its images a resolution of their own in the '
+            'pipeline, by TwoResolutions'
+        )
 
     def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
         images = F.interpolate(inputs[0], (size, size), mode='bilinear')
