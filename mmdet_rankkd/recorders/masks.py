@@ -210,15 +210,20 @@ def mask_heads(model: Model) -> List[Any]:
 @torch.no_grad()
 def mask_size(model: Model, stage: int) -> Tuple[int, ...]:
     """Height and width of the masks of a stage."""
-    extractor = model.roi_head.mask_roi_extractor
+    roi_head = model.roi_head
+    extractor = roi_head.mask_roi_extractor
     if isinstance(extractor, nn.ModuleList):
         extractor = extractor[stage]
     head = mask_heads(model)[stage]
     size = extractor.roi_layers[0].output_size
     weight = next(head.parameters())
-    training = head.training
-    masks = head.eval()(weight.new_zeros(1, extractor.out_channels, *size))
-    head.train(training)
+    x = weight.new_zeros(1, extractor.out_channels, *size)
+    training = roi_head.training
+    roi_head.eval()
+    if roi_head.with_shared_head:
+        x = roi_head.shared_head(x)
+    masks = head(x)
+    roi_head.train(training)
     return tuple(masks.shape[2:])
 
 

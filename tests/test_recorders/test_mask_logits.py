@@ -241,3 +241,22 @@ def test_a_teacher_of_more_classes(tmp_path):
     model.recorders['masks'].check(model.student, teacher)
     with pytest.raises(ValueError, match="5; masks are .*class_map='names'"):
         MaskLogits().check(model.student, teacher)
+
+
+def test_a_layer_before_both_heads():
+    """As of Mask R-CNN without FPN: its channels and size are probed."""
+    setup = with_masks()
+    models = []
+    for config in (setup.student, setup.teacher):
+        config['roi_head']['mask_head']['in_channels'] = 8
+        models.append(build_model(config).train())
+        models[-1].roi_head.shared_head = torch.nn.Sequential(
+            torch.nn.Conv2d(64, 8, 1), torch.nn.BatchNorm2d(8)
+        )
+    MaskLogits().check(*models)
+    assert all(x.training for m in models for x in m.roi_head.modules())
+    statistics = models[0].roi_head.shared_head[1].running_var
+    assert torch.equal(statistics, torch.ones(8))
+    models[1].roi_head.shared_head.append(torch.nn.MaxPool2d(2))
+    with pytest.raises(ValueError, match=r"\(14, 14\).*teacher's of \(6, 6\)"):
+        MaskLogits().check(*models)
