@@ -7,9 +7,11 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 
+from mmdet_rankkd.engine.doctor.examine import examine
+from mmdet_rankkd.engine.doctor.finding import OK
 from mmdet_rankkd.recorders import listening
 
-from ..helpers import raw_batch
+from ..helpers import make_runner, raw_batch
 from ..setups import SETUPS, build_model, distiller_config, save_teacher
 
 NONE = dict(type='mmdet_rankkd.NoLogits')
@@ -113,3 +115,19 @@ def test_a_teacher_of_another_resolution(tmp_path):
     data = model.data_preprocessor(raw, True)
     assert data['teacher_inputs'].shape[2:] == (192, 192)
     assert model(**data, mode='loss')['loss_pkd'] > 0
+
+
+def test_examined_and_trained(distill_cfg):
+    """A whole training by the Runner, after the doctor has seen a batch."""
+    cfg = distill_cfg
+    cfg.model.logits = dict(NONE)
+    pkd = SETUPS['faster-rcnn']().loss('PKDLoss', loss_weight=0.1)
+    cfg.model.losses = [pkd]
+    found = {x.name: x for x in examine(cfg, images=0, batches=1)}
+    assert found['compared'].state == OK
+    assert 'logits are not compared; layers' in found['compared'].said
+    runner = make_runner(cfg)
+    runner.train()
+    logged = runner.message_hub.log_scalars
+    assert 'train/loss_pkd' in logged
+    assert 'train/kendall_tau' not in logged
