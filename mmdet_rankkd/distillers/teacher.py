@@ -20,7 +20,6 @@ from typing import (
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
-from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
@@ -41,6 +40,7 @@ from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
 from mmdet_rankkd.recorders.shared import (
     check_scales,
     image_channels,
+    is_detector,
     teacher_images,
 )
 from mmdet_rankkd.structures import Scales
@@ -482,7 +482,7 @@ def resize_inputs(model: Any, size: int) -> None:
     Raises:
         ValueError: If it is a detector, whose boxes would be in other pixels.
     """
-    if isinstance(model, BaseDetector):
+    if is_detector(model):
         raise ValueError(
             'teacher input_size is for classifiers: on images that are made '
             f'squares, the boxes of a {type(model).__name__} are in other '

@@ -3,6 +3,7 @@
 from typing import Any, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
+from mmdet.models.detectors import BaseDetector
 from torch import Tensor, nn
 
 from mmdet_rankkd.structures import Scales, teacher_scales
@@ -61,6 +62,11 @@ def image_channels(model: nn.Module) -> int:
     convs = (m for m in model.modules() if isinstance(m, nn.Conv2d))
     channels = getattr(next(convs, None), 'in_channels', 3)
     return channels if channels % 3 else 3
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether a model is a detector of MMDetection."""
+    return isinstance(model, BaseDetector)
 
 
 def images_of(model: Any, data: dict) -> Tensor:
