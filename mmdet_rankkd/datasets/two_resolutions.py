@@ -223,7 +223,7 @@ def place_of_resize(steps: Sequence[Callable]) -> int:
 
     Raises:
         ValueError: If there is not exactly one, or nothing packs the image,
-            or there are two views of it.
+            or there are two views of it, or something needs other images.
     """
     names = ', '.join(type(x).__name__ for x in steps)
     if any(isinstance(x, TwoViews) for x in steps):
@@ -231,6 +231,15 @@ def place_of_resize(steps: Sequence[Callable]) -> int:
             'TwoResolutions has no second image for the strong view of '
             'TwoViews; leave one of the two out'
         )
+    for step in steps:
+        # Such with a cache keep the other images themselves.
+        if hasattr(step, 'get_indexes') and not hasattr(step, 'results_cache'):
+            name = type(step).__name__
+            raise ValueError(
+                f'{name} takes other images from MultiImageMixDataset, which '
+                'does not see it inside of TwoResolutions; place it in the '
+                'same list before TwoResolutions'
+            )
     places = [i for i, x in enumerate(steps) if isinstance(x, RESIZES)]
     if len(places) != 1:
         raise ValueError(

@@ -73,7 +73,8 @@ class BaseDistiller(StudentWrapper):
         super().__init__(model, build_losses(losses), preprocessor, init_cfg)
         self.teacher = teacher_from(teacher)
         self.logits = build_recorder(logits)
-        probe = RecorderProbe(model, self.teacher, features or self.FEATURES)
+        layers = features or self.FEATURES
+        probe = RecorderProbe(model, self.teacher, layers, self.logits)
         with own_random_numbers():
             for loss in self.losses.values():
                 loss.attach(probe)

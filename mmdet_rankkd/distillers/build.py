@@ -90,14 +90,20 @@ class RecorderProbe:
         student (nn.Module): The student.
         teacher (Teacher): The teacher; its config is read when it is asked.
         settings (dict): Arguments of ``LayerFeatures``.
+        logits (LogitRecorder): The recorder of the logits.
     """
 
     def __init__(
-        self, student: nn.Module, teacher: Teacher, settings: Dict[str, Any]
+        self,
+        student: nn.Module,
+        teacher: Teacher,
+        settings: Dict[str, Any],
+        logits: LogitRecorder,
     ) -> None:
         self.student = student
         self.teacher = teacher
         self.settings = settings
+        self.logits = logits
         #: What records it in training, by its name in ``DistillBatch``.
         self.recorders: Dict[str, Recorder] = {}
         self._features: Optional[FeaturePair] = None
@@ -122,7 +128,36 @@ class RecorderProbe:
 
     def masks(self) -> None:
         """Have the masks of boxes recorded in each step."""
-        self.recorders.setdefault('masks', MaskLogits())
+        self.class_logits('MaskKDLoss')
+        recorder = MaskLogits(self.logits.class_map)
+        self.recorders.setdefault('masks', recorder)
+
+    def class_logits(self, who: str) -> None:
+        """Have class logits recorded in each step, of the same classes.
+
+        Raises:
+            ValueError: If the recorder is ``NoLogits``.
+        """
+        if not self.logits.compares_logits:
+            raise ValueError(
+                f'{who} cannot stand beside {type(self.logits).__name__}; '
+                'record the logits: RoILogits, DenseLogits, QueryLogits or '
+                'ClsLogits'
+            )
+
+    def every_place(self, who: str) -> None:
+        """Have the logits be those of every place.
+
+        Raises:
+            ValueError: If a ``class_map`` leaves some out, or there are none.
+        """
+        self.class_logits(who)
+        if self.logits.class_map is not None:
+            raise ValueError(
+                f'{who} compares maps of all places, and class_map leaves '
+                'out those of objects of other classes; give a teacher of '
+                "the student's classes, or take maps='features'"
+            )
 
     def crossed(self, layer: int) -> Tuple[HeadMaps, HeadMaps]:
         """Maps of a blank image inside both heads, for their shapes.

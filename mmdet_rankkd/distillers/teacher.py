@@ -35,13 +35,14 @@ from mmdet_rankkd.checkpoint.read import (
 )
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.losses.base import is_number
-from mmdet_rankkd.recorders import (
-    ClassMap,
-    LogitRecorder,
-    Recorder,
-)
+from mmdet_rankkd.recorders import LogitRecorder, Recorder
 from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
-from mmdet_rankkd.recorders.shared import check_scales, teacher_images
+from mmdet_rankkd.recorders.shared import (
+    check_scales,
+    image_channels,
+    is_detector,
+    teacher_images,
+)
 from mmdet_rankkd.structures import Scales
 
 from .common import check_arguments, own_random_numbers
@@ -114,7 +115,8 @@ class Teacher:
         classes (Sequence[str], optional): Names of the teacher's classes,
             where its checkpoint has none.
         input_size (int, optional): Resize the teacher's preprocessed images
-            to squares of this side, bilinear, corners not aligned.
+            to squares of this side, bilinear, corners not aligned. For
+            classifiers.
         input_scale (int, optional): So many times the student's pixels a
             side have all images of the teacher, by
             ``TwoResolutions(scale=...)``. They are padded alike, and dense
@@ -212,7 +214,7 @@ class Teacher:
             self.check_recorder(student, model, hook)
             facts = [self._load(model, checkpoint)]
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
-            facts.append(self._match_classes(self._meta, hook.class_map))
+            facts.append(self._match_classes(self._meta, hook))
             self._facts = facts
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
@@ -259,7 +261,7 @@ class Teacher:
             TypeError, ValueError: As :meth:`build`.
         """
         self.check_recorder(student, self.model, hook)
-        self._match_classes(self._meta, hook.class_map)
+        self._match_classes(self._meta, hook)
 
     def check_recorder(
         self, student: Any, model: Any, recorder: Recorder
@@ -316,10 +318,13 @@ class Teacher:
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Checkpoint, class_map: Optional[ClassMap]
+        self, checkpoint: Checkpoint, hook: LogitRecorder
     ) -> str:
         """Compare the class names; return what could be said of them."""
         teacher, student = self.class_names(checkpoint), current_classes()
+        class_map = hook.class_map
+        if not hook.compares_logits:
+            return 'classes: names not compared, as no logits are'
         if class_map is not None:
             class_map.match(student, teacher)
             return f'classes: {class_map.count} are shared and compared'
@@ -471,9 +476,19 @@ def resize_inputs(model: Any, size: int) -> None:
     Bilinear, corners not aligned, without antialiasing.
 
     Args:
-        model (nn.Module): With a ``backbone``.
+        model (nn.Module): A classifier with a ``backbone``.
         size (int): The side in pixels.
+
+    Raises:
+        ValueError: If it is a detector, whose boxes would be in other pixels.
     """
+    if is_detector(model):
+        raise ValueError(
+            'teacher input_size is for classifiers: on images that are made '
+            f'squares, the boxes of a {type(model).__name__} are in other '
+            'pixels. Give its images a resolution of their own in the '
+            'pipeline, by TwoResolutions'
+        )
 
     def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
         images = F.interpolate(inputs[0], (size, size), mode='bilinear')
@@ -496,7 +511,8 @@ def fold_norms(model: Any) -> None:
     """
     weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 3, 64, 64, generator=generator).to(weight)
+    size = (1, image_channels(model), 64, 64)
+    image = torch.rand(size, generator=generator).to(weight)
     with torch.no_grad():
         before = model.extract_feat(image)
         for part in (model.backbone, getattr(model, 'neck', None)):

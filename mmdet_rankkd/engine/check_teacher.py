@@ -26,8 +26,8 @@ def check_teacher(cfg: Config) -> Dict[str, object]:
     The test set, its pipeline and its evaluator are those of the config;
     normalisation, padding and input size are the teacher's own, and the
     resolution too if the pipeline is ``TwoResolutions``. With a
-    ``class_map`` the teacher has other classes than the set, and no metrics
-    are taken.
+    ``class_map`` the teacher has other classes than the set, as it may with
+    ``NoLogits``, and no metrics are taken.
 
     Args:
         cfg (Config): A config with a ``model.teacher``.
@@ -35,7 +35,7 @@ def check_teacher(cfg: Config) -> Dict[str, object]:
     Returns:
         dict: ``weights`` found, ``unused`` entries of the checkpoint,
         ``parameters``, and the metrics of the evaluator or, with a
-        ``class_map``, the shared classes.
+        ``class_map``, the shared classes; or why there are none.
 
     Raises:
         FileNotFoundError: If the teacher's config or checkpoint is not there.
@@ -79,11 +79,14 @@ def check_teacher(cfg: Config) -> Dict[str, object]:
         resize_inputs(runner.model, teacher.input_size)
     student = runner.test_loop.dataloader.dataset.metainfo['classes']
     names = teacher.class_names(checkpoint)
-    pairs = (distiller.get('logits') or {}).get('class_map')
+    logits = distiller.get('logits') or {}
+    pairs = logits.get('class_map')
     if pairs is not None:
         class_map = ClassMap(pairs)
         class_map.match(student, names)
         facts['shared classes'] = ', '.join(class_map.names)
+    differ = names is not None and list(names) != list(student)
+    if pairs is not None or (differ and 'NoLogits' in str(logits.get('type'))):
         facts['AP'] = (
             'not taken: its classes are not those of this set. Test it by its '
             'own config.'

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
@@ -58,6 +59,7 @@ class Detector:
         model = build_model(cfg)
         load_weights(model, weights['state_dict'], what)
         self.model: Any = model.eval().to(get_device())
+        self.settings = repr(cfg.model)
         if 'test_dataloader' not in cfg:
             raise ValueError(
                 f'teacher config {config!r} has no test_dataloader, whose '
@@ -76,8 +78,12 @@ class Detector:
         self.classes: List[str] = list(classes)
 
     def digest(self) -> str:
-        """Another one for other weights, classes or another pipeline."""
-        result = hashlib.sha256(repr((self.classes, self.pipeline)).encode())
+        """Another one for other weights, classes, pipeline or settings.
+
+        Settings of a test, such as the lowest score of a box, are among them.
+        """
+        settings = (self.classes, self.pipeline, self.settings)
+        result = hashlib.sha256(repr(settings).encode())
         for name, tensor in self.model.state_dict().items():
             result.update(name.encode())
             flat = tensor.cpu().contiguous().reshape(-1)
@@ -170,7 +176,7 @@ class Progress:
         restart: bool,
     ) -> None:
         self.path = path
-        names = '\n'.join(map(str, files)).encode()
+        names = b'\n'.join(map(os.fsencode, files))
         head: Line = dict(
             detector=digest,
             images=hashlib.sha256(names).hexdigest(),

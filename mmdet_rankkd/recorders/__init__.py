@@ -7,6 +7,7 @@ from .dense import DenseLogits, DenseRecord
 from .features import FeatureRecord, LayerFeatures
 from .listening import listening
 from .masks import MaskLogits, MaskRecord
+from .none import NoLogits
 from .query import QueryLogits, QueryRecord
 from .roi import RoILogits, RoIRecord
 
@@ -24,6 +25,7 @@ __all__ = [
     'LogitRecorder',
     'MaskLogits',
     'MaskRecord',
+    'NoLogits',
     'QueryLogits',
     'QueryRecord',
     'Recorder',

@@ -93,6 +93,8 @@ class LogitRecorder(Recorder[Record, LogitPair]):
     class_map: Optional[ClassMap] = None
     #: Whether the rows' labels are the teacher's and not of ground truth.
     labels_of_teacher = False
+    #: Whether there are logits at all; ``NoLogits`` has none.
+    compares_logits = True
 
     @abstractmethod
     def columns(self, student: Model) -> Optional[int]:

@@ -146,6 +146,11 @@ class ClassMap:
         same = labels[:, None] == teacher
         return torch.where(same.any(1), student[same.float().argmax(1)], -1)
 
+    def to_teacher(self, columns: Tensor) -> Tensor:
+        """The teacher's classes of columns, which :meth:`relabel` gives."""
+        assert self.teacher is not None
+        return self.teacher.to(columns.device)[columns]
+
     def relabel(self, labels: Tensor) -> Tensor:
         """Labels as columns; -1 for classes that are not shared."""
         assert self.labels is not None

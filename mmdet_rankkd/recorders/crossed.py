@@ -30,6 +30,7 @@ from .dense import (
     student_columns,
 )
 from .listening import listening, replacing
+from .shared import blank_image
 
 TOWERS = ('cls_convs', 'reg_convs')
 
@@ -180,8 +181,7 @@ class CrossedHead(Recorder[CrossedRecord, Crossing]):
         training = model.training
         model.eval()
         maps = no_maps()
-        side = size or 128
-        image = next(model.parameters()).new_zeros(1, 3, side, side)
+        image = blank_image(model, size or 128)
         with hearing(model.bbox_head, self.layer, maps):
             model.bbox_head(tuple(model.extract_feat(image)))
         model.train(training)
@@ -261,6 +261,7 @@ def rest_of(
         maps (HeadMaps): In its shapes.
     """
     device = features[0].device.type
+    maps = HeadMaps(*([x.to(features[0]) for x in tower] for tower in maps))
     with torch.autocast(device, enabled=False), entering(head, layer, maps):
         logits, boxes, *_ = head(tuple(features))
     return predictions(head, logits, boxes)

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from typing import (
+    Any,
     ContextManager,
     Dict,
     Iterator,
@@ -20,13 +21,21 @@ from mmdet_rankkd.structures import FeaturePair, Features, Scales
 
 from .base import FeatureMaps, Model, Recorder
 from .listening import listening
-from .shared import check_scales
+from .shared import blank_image, check_scales
 
 Output = Union[Tensor, Sequence[Tensor], Features]
 
 
 class FeatureRecord(Dict[str, Features]):
-    """Features of ``'student'`` and ``'teacher'``, once they ran."""
+    """Features of ``'student'`` and ``'teacher'``, once they ran.
+
+    Attributes:
+        sizes (dict): Height and width in pixels of the batch that each saw.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: Dict[str, Tuple[int, ...]] = {}
 
 
 @MODELS.register_module()
@@ -114,6 +123,7 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
 
         Raises:
             RuntimeError: If one of the layers did not run.
+            ValueError: If the two batches are padded to other sizes.
         """
         for role in ('student', 'teacher'):
             if role not in record:
@@ -121,6 +131,15 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
                     f'the layer {self.layers[role]!r} of the {role} did not '
                     'run in a training pass'
                 )
+        sizes = record.sizes
+        if self.input_scale == 1 and len(set(sizes.values())) > 1:
+            raise ValueError(
+                'the same images are padded to a batch of '
+                f'{sizes["student"]} pixels for the student and '
+                f'{sizes["teacher"]} for the teacher, so that places of their '
+                'feature maps are not the same. Give both the same '
+                'pad_size_divisor in data_preprocessor'
+            )
         return self.pair(record['student'], record['teacher'])
 
     def pair(self, student: Features, teacher: Features) -> FeaturePair:
@@ -150,17 +169,27 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
                 )
         return pair
 
+    @contextmanager
     def listen(
         self, model: Model, role: str, record: FeatureRecord
-    ) -> ContextManager[None]:
+    ) -> Iterator[None]:
         """Record the last pass of a model in the context."""
         module = self.module(model, role)
 
         def note(output: Output, *args: object, **kwargs: object) -> None:
             record[role] = as_features(output)
 
-        name = 'features' if hasattr(module, 'features') else 'forward'
-        return listening(module, name, note)
+        def note_size(output: object, *args: Any, **kwargs: Any) -> None:
+            images, *_ = (*args, *kwargs.values())
+            record.sizes[role] = tuple(images.shape[2:])
+
+        # Other networks may have a part that is called so.
+        own = hasattr(type(module), 'features')
+        with (
+            listening(module, 'features' if own else 'forward', note),
+            listening(model, 'extract_feat', note_size),
+        ):
+            yield
 
     @torch.no_grad()
     def probe(
@@ -172,10 +201,9 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
         if size is None:
             times = self.input_scale if role == 'teacher' else 1
             size = times * self.probe_size
-        weight = next(model.parameters())
         record = FeatureRecord()
         with self.listen(model, role, record):
-            model.extract_feat(weight.new_zeros(1, 3, size, size))
+            model.extract_feat(blank_image(model, size))
         model.train(training)
         if role not in record:
             raise ValueError(

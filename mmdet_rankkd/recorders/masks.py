@@ -3,7 +3,7 @@
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead
@@ -13,6 +13,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import LogitPair, Scales
 
 from .base import FeatureMaps, Model, Recorder
+from .classes import ClassMap
 from .listening import listening
 from .roi import RoILogits, scaled_rois
 
@@ -43,7 +44,15 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
     the same boxes on its own features; of each, the mask of the box's class
     is compared. For Mask R-CNN, Cascade Mask R-CNN and kin; the stages of a
     cascade are compared one by one, with the weights of the student.
+
+    Args:
+        class_map (ClassMap, optional): That of the logits: boxes of classes
+            that are not shared are left out, and of the others the teacher's
+            mask is that of its own class.
     """
+
+    def __init__(self, class_map: Optional[ClassMap] = None) -> None:
+        self.class_map = class_map
 
     def check(self, student: Model, teacher: Model) -> None:
         """Raise where the two detectors cannot be compared.
@@ -68,11 +77,12 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
             )
         for stage, pair in enumerate(zip(*heads)):
             counts = [h.num_classes for h in pair if not h.class_agnostic]
-            if len(set(counts)) > 1:
+            if len(set(counts)) > 1 and self.class_map is None:
                 raise ValueError(
                     f'the student has masks of {counts[0]} classes and the '
                     f'teacher of {counts[1]}; masks are compared class by '
-                    'class'
+                    "class. Set class_map='names' on the logit hook to "
+                    'compare the classes that they share.'
                 )
             sizes = [mask_size(m, stage) for m in (student, teacher)]
             if sizes[0] != sizes[1]:
@@ -130,12 +140,14 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
         Returns:
             LogitPair: A row a box, a column a pixel of its mask.
         """
+        shared = [self.shared(x) for x in record]
+        record = [x for x, _ in shared]
         counts = [max(len(stage.rois), 1) for stage in record]
         student = torch.cat([own_mask(x.logits, x.labels) for x in record])
         target = torch.cat(
             [
-                own_mask(mask_logits(teacher, features, x.rois, i), x.labels)
-                for i, x in enumerate(record)
+                own_mask(mask_logits(teacher, features, x.rois, i), labels)
+                for i, (x, labels) in enumerate(shared)
             ]
         )
         pair = LogitPair(
@@ -153,6 +165,20 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
             pair.weight = torch.cat(factors).to(student.device)
             pair.avg_factor = 1.0
         return pair
+
+    def shared(self, stage: MaskRecord) -> Tuple[MaskRecord, Tensor]:
+        """The boxes of shared classes, and the teacher's class of each."""
+        if self.class_map is None:
+            return stage, stage.labels
+        columns = self.class_map.relabel(stage.labels)
+        keep = columns >= 0
+        kept = replace(
+            stage,
+            rois=stage.rois[keep],
+            logits=stage.logits[keep],
+            labels=stage.labels[keep],
+        )
+        return kept, self.class_map.to_teacher(columns[keep])
 
 
 def note(
@@ -184,15 +210,20 @@ def mask_heads(model: Model) -> List[Any]:
 @torch.no_grad()
 def mask_size(model: Model, stage: int) -> Tuple[int, ...]:
     """Height and width of the masks of a stage."""
-    extractor = model.roi_head.mask_roi_extractor
+    roi_head = model.roi_head
+    extractor = roi_head.mask_roi_extractor
     if isinstance(extractor, nn.ModuleList):
         extractor = extractor[stage]
     head = mask_heads(model)[stage]
     size = extractor.roi_layers[0].output_size
     weight = next(head.parameters())
-    training = head.training
-    masks = head.eval()(weight.new_zeros(1, extractor.out_channels, *size))
-    head.train(training)
+    x = weight.new_zeros(1, extractor.out_channels, *size)
+    training = roi_head.training
+    roi_head.eval()
+    if roi_head.with_shared_head:
+        x = roi_head.shared_head(x)
+    masks = head(x)
+    roi_head.train(training)
     return tuple(masks.shape[2:])
 
 

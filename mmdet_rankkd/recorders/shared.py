@@ -3,7 +3,8 @@
 from typing import Any, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
-from torch import Tensor
+from mmdet.models.detectors import BaseDetector
+from torch import Tensor, nn
 
 from mmdet_rankkd.structures import Scales, teacher_scales
 
@@ -40,6 +41,32 @@ def ranking_warning(columns: Optional[int]) -> Optional[str]:
         'student and teacher are compared in two columns, one pair to order: '
         'kendall_tau tells little more than which of the two is higher'
     )
+
+
+def blank_image(model: Any, side: int) -> Tensor:
+    """A black square in the channels, dtype and device of a network.
+
+    Args:
+        model (nn.Module): The network; see :func:`image_channels`.
+        side (int): In pixels.
+    """
+    weight = next(model.parameters())
+    return weight.new_zeros(1, image_channels(model), side, side)
+
+
+def image_channels(model: nn.Module) -> int:
+    """Channels of the images of a network, as its first convolution has them.
+
+    A multiple of 3 counts as 3: some stems stack places of the image first.
+    """
+    convs = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    channels = getattr(next(convs, None), 'in_channels', 3)
+    return channels if channels % 3 else 3
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether a model is a detector of MMDetection."""
+    return isinstance(model, BaseDetector)
 
 
 def images_of(model: Any, data: dict) -> Tensor:

@@ -152,3 +152,23 @@ class Probe(Protocol):
 
     def masks(self) -> None:
         """Have the masks of boxes recorded in each step."""
+
+    def class_logits(self, who: str) -> None:
+        """Have class logits recorded in each step.
+
+        Args:
+            who (str): What asks.
+
+        Raises:
+            ValueError: If the config says that there are none.
+        """
+
+    def every_place(self, who: str) -> None:
+        """Have the logits be those of every place of a dense head.
+
+        Args:
+            who (str): What asks.
+
+        Raises:
+            ValueError: If some are left out.
+        """

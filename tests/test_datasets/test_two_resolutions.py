@@ -12,7 +12,9 @@ from mmdet_rankkd.datasets.two_resolutions import (
     with_students_image,
     with_teachers_image,
 )
-from mmdet_rankkd.registry import TRANSFORMS
+from mmdet_rankkd.registry import DATASETS, TRANSFORMS
+
+from ..helpers import CLASSES
 
 LARGE = dict(type='Resize', scale=(133, 80), keep_ratio=True)
 SMALL = dict(type='Resize', scale=(64, 48), keep_ratio=True)
@@ -235,6 +237,11 @@ def test_pipelines_of_configs():
             dict(scale=2),
             'flip first',
         ),
+        (
+            [dict(type='Mosaic', img_scale=(64, 64)), SMALL, PACK],
+            dict(scale=2),
+            'Mosaic takes other images.*place it .* before TwoResolutions',
+        ),
         ([CROP, PACK], dict(teacher=LARGE), 'RandomResizedCrop draws'),
         ([CROP, PACK], dict(teacher=dict(CROP, scale=(0.5, 1.0))), 'scale'),
         ([CROP, PACK], dict(teacher=dict(CROP, ratio=(1.0, 1.0))), 'ratio'),
@@ -278,6 +285,42 @@ def test_pipelines_of_configs():
 def test_what_cannot_be_followed_is_refused(pipeline, settings, message):
     with pytest.raises(ValueError, match=message):
         two(pipeline, **settings)
+
+
+def test_behind_a_mosaic(project):
+    """The images of a mosaic are drawn once, for both."""
+    data = dict(
+        type='CocoDataset',
+        data_root=f'{project}/data',
+        ann_file='train.json',
+        data_prefix=dict(img='img/'),
+        metainfo=dict(classes=CLASSES),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+        ],
+    )
+    steps = [
+        dict(type='Mosaic', img_scale=(64, 64)),
+        dict(
+            type='mmdet_rankkd.TwoResolutions',
+            pipeline=[dict(SMALL, keep_ratio=False), FLIP, PACK],
+            scale=2,
+        ),
+    ]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = DATASETS.build(
+            dict(type='MultiImageMixDataset', dataset=data, pipeline=steps)
+        )
+    np.random.seed(0)
+    found = dataset[0]
+    assert found['inputs'].shape == (3, 48, 64)
+    image = array(found['teacher_inputs'])
+    assert image.shape == (96, 128, 3)
+    # Both are of one image of 128 x 128 pixels.
+    smaller = mmcv.imresize(image, (64, 48)).astype(float)
+    apart = np.abs(smaller - array(found['inputs']))
+    assert apart.mean() < 15 < array(found['inputs']).std()
 
 
 def test_it_must_pack(pixels):

@@ -282,6 +282,20 @@ def test_under_autocast(dtype, tmp_path):
     assert set(seen) == {(torch.float32, torch.float32)} and len(seen) == 8
 
 
+def test_in_half_precision_throughout(tmp_path):
+    """Without autocast, the teacher's head has the dtype of the student."""
+    loss = dict(type='mmdet_rankkd.CrossKDLoss')
+    model = build_seeded('retinanet', tmp_path, [loss])
+    exact = losses_of(model)['loss_crosskd']
+    model.to(torch.bfloat16)
+    data = model.data_preprocessor(raw_batch(), True)
+    data['inputs'] = data['inputs'].bfloat16()
+    value = model(**data, mode='loss')['loss_crosskd']
+    value.backward()
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, exact, rtol=0.2, atol=0)
+
+
 def test_images_without_objects(tmp_path):
     """The loss goes on, divided by one place."""
     loss = dict(type='mmdet_rankkd.CrossKDLoss')

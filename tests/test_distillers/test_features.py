@@ -1,5 +1,6 @@
 """Feature losses through the wrapper: adapters, pairs, detectors."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.losses import cwd_loss, fitnet_loss
-from mmdet_rankkd.recorders import listening
+from mmdet_rankkd.recorders import LayerFeatures, listening
 
 from ..helpers import (
     ROOT,
@@ -20,7 +21,7 @@ from ..helpers import (
     save_teacher,
     small_cls,
 )
-from ..setups import SETUPS, distiller_config
+from ..setups import SETUPS, build_model, distiller_config
 from ..setups import save_teacher as save_any
 
 KINDS = ('FitNetLoss', 'ATLoss', 'OFDLoss', 'ReviewKDLoss')
@@ -247,3 +248,73 @@ def test_class_maps_are_those_of_the_heads(detector, tmp_path):
     expected = sum(cwd_loss(s, t) for s, t in zip(*outputs))
     torch.testing.assert_close(found['loss_cwd'], expected)
     assert found['loss_cwd_neck'].isfinite()
+
+
+class Plain(torch.nn.Module):
+    """A backbone of another house, with a part called ``features``."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x):
+        return (self.features(x),)
+
+
+def test_a_part_called_features_is_no_method():
+    model = torch.nn.Module()
+    model.backbone = Plain()
+    model.extract_feat = lambda x: model.backbone(x)
+    (found,) = LayerFeatures().probe(model, 'student').stages
+    assert found.shape == (1, 4, 16, 16)
+    assert isinstance(model.backbone.features, torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize('kind', ['PKDLoss', 'ATLoss', 'FitNetLoss'])
+def test_other_padding_is_refused(kind, tmp_path):
+    """Maps of 96 pixels are not stretched to those of 128."""
+    setup = SETUPS['faster-rcnn']()
+    setup.teacher['data_preprocessor']['pad_size_divisor'] = 128
+    save_any(setup, tmp_path / 'teacher.pth')
+    losses = [setup.loss(kind), loss_of('KLDivLoss')]
+    config = distiller_config(setup, tmp_path / 'teacher.pth', losses)
+    model = build_model(config).train()
+    data = model.data_preprocessor(raw_batch(), True)
+    message = r'\(96, 96\) pixels for the student and \(128, 128\).*divisor'
+    with pytest.raises(ValueError, match=message):
+        model(**data, mode='loss')
+    data = model.data_preprocessor(raw_batch(sizes=((128, 128),)), True)
+    assert model(**data, mode='loss')[next(iter(model.losses))].isfinite()
+
+
+@pytest.mark.parametrize('detector', ['faster-rcnn', 'gfl'])
+def test_images_of_one_channel(detector, tmp_path):
+    setup = SETUPS[detector]()
+    setup.student = copy.deepcopy(setup.teacher)
+    for model in (setup.student, setup.teacher):
+        model['backbone']['in_channels'] = 1
+        model['backbone']['init_cfg'] = None
+        model['data_preprocessor'].update(
+            mean=[120.0], std=[60.0], bgr_to_rgb=False
+        )
+    save_any(setup, tmp_path / 'teacher.pth')
+    losses = [setup.loss('PKDLoss')]
+    if setup.is_dense:
+        losses.append(setup.loss('CrossKDLoss'))
+    config = distiller_config(setup, tmp_path / 'teacher.pth', losses)
+    config['teacher']['fold_norms'] = True
+    model = build_model(config).train()
+    raw = raw_batch()
+    raw['inputs'] = [x[:1] for x in raw['inputs']]
+    result = model(**model.data_preprocessor(raw, True), mode='loss')
+    for name in model.losses:
+        assert result[name].isfinite() and result[name] > 0
+
+
+def test_class_maps_need_every_place(tmp_path):
+    """A class_map leaves places out: said when the model is built."""
+    setup = SETUPS['retinanet']()
+    setup.logits['class_map'] = 'names'
+    losses = [loss_of('CWDLoss', maps='classes')]
+    with pytest.raises(ValueError, match='class_map leaves out those of'):
+        build_model(distiller_config(setup, tmp_path / 'teacher.pth', losses))

@@ -71,7 +71,8 @@ def registered_kinds(base):
 
 def test_every_recorder_is_walked():
     walked = {x().logits['type'].split('.')[-1] for x in SETUPS.values()}
-    assert walked == registered_kinds(LogitRecorder)
+    # Without logits nothing is recorded; see tests/test_recorders/test_none.py
+    assert walked | {'NoLogits'} == registered_kinds(LogitRecorder)
 
 
 def test_every_loss_is_walked():

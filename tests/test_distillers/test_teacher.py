@@ -241,6 +241,13 @@ def test_bad_options():
         Teacher('x.py', 'x.pth', dtype='int8')
 
 
+def test_squares_are_not_for_detectors(distill_cfg):
+    """The student's boxes would be on other pixels of them."""
+    distill_cfg.model.teacher.input_size = 64
+    with pytest.raises(ValueError, match='is for classifiers.*TwoResolutions'):
+        build(distill_cfg.model).init_weights()
+
+
 def test_missing_files(distill_cfg):
     distill_cfg.model.teacher.checkpoint = 'no/such.pth'
     assert "'no/such.pth' does not exist" in first_step_error(

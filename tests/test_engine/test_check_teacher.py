@@ -89,3 +89,12 @@ def test_it_is_tested_at_its_own_resolution(distill_cfg, project, tmp_path):
     assert facts['scores'] == runner.test()['scores'] != at_students
     # The config that was checked still gives both images.
     assert 'teacher_only' not in dataset.pipeline[0]
+
+
+def test_other_classes_where_no_logits_are_compared(distill_cfg):
+    distill_cfg.model.teacher.classes = ['disc', 'screw', 'rod']
+    with pytest.raises(ValueError, match="'bolt' in the training set"):
+        check_teacher(distill_cfg)
+    distill_cfg.model.logits = dict(type='mmdet_rankkd.NoLogits')
+    facts = check_teacher(distill_cfg)
+    assert facts['AP'].startswith('not taken: its classes are not those')

@@ -1,6 +1,7 @@
 """Pseudo-labels: what is kept, going on after a kill, mistakes."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -258,10 +259,38 @@ def test_another_detector_is_told_apart(project, tmp_path):
     assert first.digest() == again.digest()
     again.model.roi_head.bbox_head.fc_cls.bias.data[0] += 1e-6
     assert first.digest() != again.digest()
+    (tmp_path / 'surer.py').write_text(
+        f"_base_ = '{project}/teacher.py'\n"
+        'model = dict(test_cfg=dict(rcnn=dict(score_thr=0.4)))\n'
+    )
+    surer = Detector(
+        str(tmp_path / 'surer.py'), str(project / 'teacher.pth'), False
+    )
+    assert first.digest() != surer.digest()
     save_teacher(project / 'teacher.py', tmp_path / 'nameless.pth', epoch=1)
     Detector(
         str(project / 'teacher.py'), str(tmp_path / 'nameless.pth'), False
     )
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names are not bytes there')
+def test_names_of_other_alphabets(project, images, tmp_path, seeing, truth):
+    """In folders, and in bytes that are no UTF-8."""
+    folder = images / 'à l’est/東'
+    folder.mkdir(parents=True)
+    names = ['à l’est/東/猫 1.png', os.fsdecode(b'stra\xdfe.png')]
+    for number, name in enumerate(names, 1):
+        try:
+            (images / f'{number}.png').rename(images / name)
+        except OSError:
+            pytest.skip('this file system has UTF-8 only')
+        truth[name.split('/')[-1]] = truth[f'{number}.png']
+    out = tmp_path / 'out.json'
+    facts = run(project, images, out)
+    assert facts['images'] == 6 and facts['boxes'] > 6
+    found = [x['file_name'] for x in json.loads(out.read_text())['images']]
+    assert set(names) < set(found)
+    assert all((images / name).is_file() for name in found)
 
 
 def test_unreadable_images_are_left_out_and_named(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmdet_rankkd.losses import MaskKDLoss, binary_kl_div_loss, mask_kd_loss
-from mmdet_rankkd.recorders import MaskLogits
+from mmdet_rankkd.recorders import ClassMap, MaskLogits
 from mmdet_rankkd.structures import DistillBatch, LogitPair
 
 from ..setups import (
@@ -195,3 +195,68 @@ def test_the_loss_itself():
         assert value.item() == pytest.approx(exact.item(), rel=1e-5)
     with pytest.raises(ValueError, match='temperature must be positive'):
         MaskKDLoss(temperature=0)
+
+
+def test_classes_in_another_order():
+    """Of each box, the teacher's mask of the class of the same name."""
+    student, teacher, data = networks()
+    class_map = ClassMap(dict(bolt='disc', washer='screw'))
+    class_map.match(('bolt', 'nut', 'washer'), ('screw', 'disc', 'rod'))
+    recorder = MaskLogits(class_map)
+    recorder.check(student, teacher)
+    for sample in data['data_samples']:
+        sample.gt_instances.labels = torch.tensor([0, 1])
+    data['data_samples'][0].gt_instances.labels[1] = 2
+    with recorder.record(student) as record:
+        student(**data, mode='loss')
+    features = teacher.extract_feat(data['inputs'])
+    pair = recorder.replay(teacher, features, record)
+    (stage,) = record
+    keep = stage.labels != 1
+    assert set(stage.labels.tolist()) == {0, 1, 2}
+    assert torch.equal(pair.labels, stage.labels[keep])
+    assert pair.avg_factor == keep.sum() < len(keep)
+    rows = torch.arange(len(keep))
+    own = stage.logits[rows, stage.labels].flatten(1)[keep]
+    assert torch.equal(pair.student, own)
+    masks = teacher.roi_head._mask_forward(features, stage.rois[keep])
+    columns = torch.where(pair.labels == 0, 1, 0)
+    expected = masks['mask_preds'][rows[: len(columns)], columns].flatten(1)
+    torch.testing.assert_close(pair.teacher, expected)
+
+
+def test_a_teacher_of_more_classes(tmp_path):
+    """The class_map of the logits is that of the masks."""
+    setup = with_masks()
+    for head in ('bbox_head', 'mask_head'):
+        setup.teacher['roi_head'][head]['num_classes'] = 5
+    save_teacher(setup, tmp_path / 'teacher.pth')
+    setup.logits['class_map'] = dict(bolt='e', nut='d', washer='a')
+    losses = [dict(type='mmdet_rankkd.MaskKDLoss')]
+    config = distiller_config(setup, tmp_path / 'teacher.pth', losses)
+    model = build_model(config)
+    maps = [model.recorders[x].class_map for x in ('logits', 'masks')]
+    assert maps[0] is maps[1] is not None
+    teacher = build_model(setup.teacher)
+    model.recorders['masks'].check(model.student, teacher)
+    with pytest.raises(ValueError, match="5; masks are .*class_map='names'"):
+        MaskLogits().check(model.student, teacher)
+
+
+def test_a_layer_before_both_heads():
+    """As of Mask R-CNN without FPN: its channels and size are probed."""
+    setup = with_masks()
+    models = []
+    for config in (setup.student, setup.teacher):
+        config['roi_head']['mask_head']['in_channels'] = 8
+        models.append(build_model(config).train())
+        models[-1].roi_head.shared_head = torch.nn.Sequential(
+            torch.nn.Conv2d(64, 8, 1), torch.nn.BatchNorm2d(8)
+        )
+    MaskLogits().check(*models)
+    assert all(x.training for m in models for x in m.roi_head.modules())
+    statistics = models[0].roi_head.shared_head[1].running_var
+    assert torch.equal(statistics, torch.ones(8))
+    models[1].roi_head.shared_head.append(torch.nn.MaxPool2d(2))
+    with pytest.raises(ValueError, match=r"\(14, 14\).*teacher's of \(6, 6\)"):
+        MaskLogits().check(*models)

@@ -193,7 +193,7 @@ def compared(steps: Sequence[Step], model: Any) -> Finding:
             f'{size(s)} and {size(t)}' if s != t else size(s)
             for s, t in shapes
         )
-    if not max(rows):
+    if model.logits.compares_logits and not max(rows):
         return Finding(
             name,
             PROBLEM,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import DistillBatch, Features
+from mmdet_rankkd.structures import DistillBatch, Features, Probe
 
 from ..base import without_autocast
 from .base import (
@@ -109,6 +109,12 @@ class CWDLoss(FeatureLoss):
         self.maps = maps
         self.temperature = temperature
         self.adapters = nn.ModuleList()
+
+    def attach(self, probe: Probe) -> None:
+        """Have the features recorded, and logits of all places."""
+        if self.maps == 'classes':
+            probe.every_place("CWDLoss(maps='classes')")
+        super().attach(probe)
 
     def build(self, student: Features, teacher: Features) -> None:
         """One adapter a level, where features are compared.

@@ -84,8 +84,9 @@ class PKDLoss(FeatureLoss):
 
     A level whose channels differ gets a 1 x 1 convolution on the student's
     side, which the published code does not have; with equal channels
-    nothing is learnt. The teacher may be of another family: levels are paired
-    by their index, so both should have the same strides.
+    nothing is learnt. The teacher may be of another family, with
+    ``logits=dict(type='mmdet_rankkd.NoLogits')``: levels are paired by their
+    index, so both should have the same strides.
 
     Published weights, with levels 0 to 3 of five: 6 for Faster R-CNN, 10 for
     RetinaNet (teacher RetinaNet or FCOS) and RepPoints.

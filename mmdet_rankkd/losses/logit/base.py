@@ -7,7 +7,12 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdet_rankkd.structures import DistillBatch, LogitPair, NoGroundTruth
+from mmdet_rankkd.structures import (
+    DistillBatch,
+    LogitPair,
+    NoGroundTruth,
+    Probe,
+)
 
 from ..base import DistillLoss
 from .choice import check_choice, choose
@@ -172,6 +177,10 @@ class LogitLoss(DistillLoss):
             raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
         self.reduction = reduction
         self.view = view
+
+    def attach(self, probe: Probe) -> None:
+        """Have class logits recorded."""
+        probe.class_logits(type(self).__name__)
 
     def check(self, columns: Optional[int], sigmoid: Optional[bool]) -> None:
         """Warn of logits of another kind than the loss is for."""
