@@ -25,6 +25,7 @@ def test_losses_are_finite_and_near(name, dtype):
     assert {len(x) for x in curves.values()} == {STEPS}
     # Else autocast did nothing.
     assert 0 < facts['difference'] < 0.05, facts
+    assert 0 < facts['rounding'] < 0.05, facts
 
 
 def test_logits_are_half_and_losses_are_not(tmp_path):

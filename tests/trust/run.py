@@ -20,7 +20,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 #: What is trained in mixed precision; tests/trust/precision.py has more.
 PRECISION = ('classifier', 'retinanet')
-#: How far its total loss may be from that in float32, as a part of it.
+#: How far its total loss may be from that in float32, as a part of it; or
+#: twice as far as another rounding of the first weights moves it.
 BAND = 0.03
 HOOKS = 'tests/test_engine/test_hooks'
 #: A line of the table: figure, promise, result, and whether it holds.
@@ -142,7 +143,10 @@ def precision() -> List[Line]:
     """Mixed precision on the CPU."""
     done = run('tests/trust/precision.py', *PRECISION)
     figure = 'bfloat16 and float16 autocast over 200 steps'
-    promise = f'finite; total loss within {BAND:.0%} of that in float32'
+    promise = (
+        f'finite; total loss within {BAND:.0%} of that in float32, or twice '
+        'of what rounding moves it'
+    )
     facts = reported(done)
     if len(facts) != 2 * len(PRECISION) or done.returncode:
         return [(figure, promise, done.stderr[-200:], False)]
@@ -153,10 +157,12 @@ def precision() -> List[Line]:
             why = fact.get('error') or fact['lacking']
             lines.append((name, promise, why, False))
             continue
-        result = f'finite, {fact["difference"]:.1%}'
+        apart, rounding = fact['difference'], fact['rounding']
+        result = f'finite, {apart:.1%}; rounding {rounding:.1%}'
         if fact['left_out']:
             result += f', {fact["left_out"]} steps left out'
-        lines.append((name, promise, result, fact['difference'] < BAND))
+        ok = apart < max(BAND, 2 * rounding)
+        lines.append((name, promise, result, ok))
     return lines
 
 
