@@ -3,7 +3,7 @@
 import copy
 import os
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_rankkd.checkpoint.build import build_model, load_config
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.read import locate_file
 from mmdet_rankkd.checkpoint.write import new_file, refuse_to_overwrite
 from mmdet_rankkd.distillers.build import build_part
@@ -30,7 +31,8 @@ class Family:
 
     Attributes:
         title (str): For people.
-        default (str): The method, of ``METHODS``, where none is asked for.
+        default (str): The method, of ``METHODS``, where none is asked for and
+            which both networks allow; else it is KD.
         why (str): Why that method; said by the command.
     """
 
@@ -44,20 +46,18 @@ NOT_YET = (
     'KD with the settings of the shipped configs. That is a convention: no '
     'comparison of methods on this family has decided it yet'
 )
-DKD_ON_DIGITS = (
-    'DKD with T = 3 gave the most AP on the small set of digits, seven seeds; '
-    'for COCO alpha=1, beta=0.25, T = 1 were published; see docs/methods.md'
-)
-PKD_ON_DIGITS = (
-    'PKD gave far more AP than KD to RetinaNet and GFL on the small set of '
-    'digits, three seeds, and has no weight that depends on sizes; see '
-    'docs/methods.md'
+BOTH_ON_DIGITS = (
+    'features by PKD and logits by KD, together, gave Faster R-CNN, RetinaNet '
+    'and GFL the most AP on the small set of digits, three seeds each, with '
+    'the weights that were published; see docs/methods.md'
 )
 #: Default method of each family. This table and the next are all that the
 #: command chooses by.
 FAMILIES: Dict[str, Family] = {
-    'two-stage': Family('two-stage detectors', 'dkd', DKD_ON_DIGITS),
-    'dense': Family('dense detectors with a sigmoid', 'pkd', PKD_ON_DIGITS),
+    'two-stage': Family('two-stage detectors', 'pkd+kd', BOTH_ON_DIGITS),
+    'dense': Family(
+        'dense detectors with a sigmoid', 'pkd+kd', BOTH_ON_DIGITS
+    ),
     'dense-softmax': Family('dense detectors with a softmax', 'kd', NOT_YET),
     'queries': Family('detectors with queries and a sigmoid', 'kd', NOT_YET),
     'queries-softmax': Family(
@@ -427,6 +427,43 @@ def _full_name(loss: str) -> str:
     return loss if '.' in loss else f'mmdet_rankkd.{loss}'
 
 
+def fitting_recipe(
+    student: nn.Module,
+    teacher: nn.Module,
+    files: Teacher,
+    method: Optional[str] = None,
+    losses: Sequence[str] = (),
+) -> Recipe:
+    """Choose a recipe that both networks allow.
+
+    Args:
+        student (nn.Module): Of random weights or others.
+        teacher (nn.Module): Likewise.
+        files (Teacher): Its config; see :func:`check_fit`.
+        method (str, optional): As of :func:`choose_recipe`. Without one, KD
+            takes the place of a default that does not fit, such as one of
+            features where there is no neck.
+        losses (Sequence[str]): Likewise.
+
+    Raises:
+        KeyError, TypeError, ValueError: See :func:`choose_recipe` and
+            :func:`check_fit`.
+    """
+    recipe = choose_recipe(student, teacher, method, losses)
+    default = FAMILIES[recipe.family].default
+    try:
+        check_fit(recipe, student, teacher, files)
+        return recipe
+    except (TypeError, ValueError) as error:
+        if method or losses or default == 'kd':
+            raise
+        why = first_line(str(error))
+    recipe = choose_recipe(student, teacher, 'kd')
+    check_fit(recipe, student, teacher, files)
+    said = f'method kd, since {default}, the default, does not fit: {why}'
+    return replace(recipe, said=(*recipe.said[:-1], said))
+
+
 def read_student(path: str) -> Config:
     """Config of a student that may become the base of a distillation.
 
@@ -569,8 +606,8 @@ def write_distillation(
     refuse_to_overwrite(out, force)
     locate_file(checkpoint, 'teacher checkpoint')
     pair = build_pair(read_student(student), teacher)
-    recipe = choose_recipe(*pair, method, losses)
-    check_fit(recipe, *pair, Teacher(teacher, checkpoint))
+    files = Teacher(teacher, checkpoint)
+    recipe = fitting_recipe(*pair, files, method, losses)
     text = config_text(recipe, student, teacher, checkpoint, out.parent)
     write_text(out, text, force)
     return recipe

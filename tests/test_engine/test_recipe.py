@@ -6,6 +6,7 @@ import pytest
 from mmdet.models.necks import CSPNeXtPAFPN
 from mmengine.config import Config
 
+from mmdet_rankkd.checkpoint.build import load_config
 from mmdet_rankkd.distillers.teacher import Teacher
 from mmdet_rankkd.engine.recipe import (
     FAMILIES,
@@ -14,6 +15,7 @@ from mmdet_rankkd.engine.recipe import (
     choose_recipe,
     config_text,
     find_recorder,
+    fitting_recipe,
     relative_to,
     write_distillation,
 )
@@ -21,13 +23,12 @@ from mmdet_rankkd.engine.recipe import (
 from ..setups import SETUPS, build_model, model_config
 
 EXPECTED = {
-    'faster-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
-    'cascade-rcnn': ('two-stage', 'RoILogits', 'DKDLoss'),
-    'retinanet': ('dense', 'DenseLogits', 'PKDLoss'),
-    'fcos': ('dense', 'DenseLogits', 'PKDLoss'),
-    'atss': ('dense', 'DenseLogits', 'PKDLoss'),
-    'gfl': ('dense', 'DenseLogits', 'PKDLoss'),
-    'rtmdet': ('dense', 'DenseLogits', 'PKDLoss'),
+    'faster-rcnn': ('two-stage', 'RoILogits', 'PKDLoss KLDivLoss'),
+    'cascade-rcnn': ('two-stage', 'RoILogits', 'PKDLoss KLDivLoss'),
+    **dict.fromkeys(
+        ('retinanet', 'fcos', 'atss', 'gfl', 'rtmdet'),
+        ('dense', 'DenseLogits', 'PKDLoss BinaryKLDivLoss'),
+    ),
     'detr': ('queries-softmax', 'QueryLogits', 'KLDivLoss'),
     'dino': ('queries', 'QueryLogits', 'BinaryKLDivLoss'),
     'classifier': ('images', 'ClsLogits', 'KLDivLoss'),
@@ -41,18 +42,32 @@ def pair(name):
 
 @pytest.mark.parametrize('name', EXPECTED)
 def test_what_fits(name):
-    family, recorder, loss = EXPECTED[name]
+    family, recorder, losses = EXPECTED[name]
     student, teacher = pair(name)
     recipe = choose_recipe(student, teacher)
     assert recipe.family == family
     assert recipe.logits == dict(type=f'mmdet_rankkd.{recorder}')
-    assert [x['type'] for x in recipe.losses] == [f'mmdet_rankkd.{loss}']
+    types = [x['type'] for x in recipe.losses]
+    assert types == [f'mmdet_rankkd.{x}' for x in losses.split()]
     kind = 'Classifier' if name == 'classifier' else 'Detector'
     assert recipe.distiller == f'mmdet_rankkd.Distill{kind}'
     assert FAMILIES[family].title in ' '.join(recipe.said)
     assert FAMILIES[family].why in recipe.said[-1]
     files = Teacher(dict(model=SETUPS[name]().teacher), 'none.pth')
-    check_fit(recipe, student, teacher, files)
+    assert fitting_recipe(student, teacher, files) == recipe
+
+
+def test_a_default_that_does_not_fit(no_random_weights):
+    """Of a detector without a neck, whose features are not compared."""
+    config = load_config('mmdet::_base_/models/faster-rcnn_r50-caffe-c4.py')
+    config.model.backbone.init_cfg = None
+    model, files = build_model(config.model), Teacher(config, 'none.pth')
+    recipe = fitting_recipe(model, model, files)
+    assert [x['type'] for x in recipe.losses] == ['mmdet_rankkd.KLDivLoss']
+    assert 'kd, since pkd+kd, the default, does not fit: ' in recipe.said[-1]
+    assert "no layer 'neck'" in recipe.said[-1]
+    with pytest.raises(ValueError, match="no layer 'neck'"):
+        fitting_recipe(model, model, files, 'pkd+kd')
 
 
 #: Methods that need more of a detector than its family says.

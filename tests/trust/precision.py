@@ -34,7 +34,7 @@ from typing import Callable, ContextManager, Dict, Iterator, List, Optional
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -254,7 +254,7 @@ def train(
 ) -> tuple[Curves, int]:
     """Train from the same weights, with the same random numbers."""
     built = build()
-    torch.manual_seed(1)
+    set_random_seed(1)
     return curves(built, steps, dtype, device, noise)
 
 

@@ -51,7 +51,8 @@ def test_unused(unused, finds, gpus, state):
     [
         (2.0, 'ok', 'gradient 0.5'),
         (0.01, 'problem', 'next to nothing'),
-        (100.0, 'problem', 'drowns'),
+        (100.0, 'note', 'gradient 25'),
+        (1e4, 'problem', 'drowns'),
         (0.0, 'problem', 'no gradient'),
     ],
 )
@@ -103,7 +104,9 @@ def test_compared():
     layers = [Features([torch.zeros(2, c, 8, 6)], [], None) for c in (4, 16)]
     given = batch([1, 0], features=FeaturePair(*layers))
     model = SimpleNamespace(
-        logits=SimpleNamespace(describe=lambda: 'RoILogits')
+        logits=SimpleNamespace(
+            describe=lambda: 'RoILogits', compares_logits=True
+        )
     )
     found = verdicts.compared([Step(batch=given)], model)
     assert found.state == 'ok'
