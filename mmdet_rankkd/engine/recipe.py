@@ -31,14 +31,16 @@ class Family:
 
     Attributes:
         title (str): For people.
-        default (str): The method, of ``METHODS``, where none is asked for and
-            which both networks allow; else it is KD.
+        default (str): The method, of ``METHODS``, where none is asked for.
         why (str): Why that method; said by the command.
+        instead (str): The method where the two networks do not allow the
+            default, such as one of features where there is no neck.
     """
 
     title: str
     default: str
     why: str
+    instead: str = 'kd'
 
 
 #: How far the choice of the default methods has come.
@@ -54,7 +56,9 @@ BOTH_ON_DIGITS = (
 #: Default method of each family. This table and the next are all that the
 #: command chooses by.
 FAMILIES: Dict[str, Family] = {
-    'two-stage': Family('two-stage detectors', 'pkd+kd', BOTH_ON_DIGITS),
+    'two-stage': Family(
+        'two-stage detectors', 'pkd+kd', BOTH_ON_DIGITS, instead='dkd'
+    ),
     'dense': Family(
         'dense detectors with a sigmoid', 'pkd+kd', BOTH_ON_DIGITS
     ),
@@ -440,9 +444,8 @@ def fitting_recipe(
         student (nn.Module): Of random weights or others.
         teacher (nn.Module): Likewise.
         files (Teacher): Its config; see :func:`check_fit`.
-        method (str, optional): As of :func:`choose_recipe`. Without one, KD
-            takes the place of a default that does not fit, such as one of
-            features where there is no neck.
+        method (str, optional): As of :func:`choose_recipe`. Without one,
+            another takes the place of a default that does not fit.
         losses (Sequence[str]): Likewise.
 
     Raises:
@@ -450,17 +453,20 @@ def fitting_recipe(
             :func:`check_fit`.
     """
     recipe = choose_recipe(student, teacher, method, losses)
-    default = FAMILIES[recipe.family].default
+    family = FAMILIES[recipe.family]
     try:
         check_fit(recipe, student, teacher, files)
         return recipe
     except (TypeError, ValueError) as error:
-        if method or losses or default == 'kd':
+        if method or losses or family.default == family.instead:
             raise
         why = first_line(str(error))
-    recipe = choose_recipe(student, teacher, 'kd')
+    recipe = choose_recipe(student, teacher, family.instead)
     check_fit(recipe, student, teacher, files)
-    said = f'method kd, since {default}, the default, does not fit: {why}'
+    said = (
+        f'method {family.instead}, since {family.default}, the default, does '
+        f'not fit: {why}'
+    )
     return replace(recipe, said=(*recipe.said[:-1], said))
 
 

@@ -63,8 +63,8 @@ def test_a_default_that_does_not_fit(no_random_weights):
     config.model.backbone.init_cfg = None
     model, files = build_model(config.model), Teacher(config, 'none.pth')
     recipe = fitting_recipe(model, model, files)
-    assert [x['type'] for x in recipe.losses] == ['mmdet_rankkd.KLDivLoss']
-    assert 'kd, since pkd+kd, the default, does not fit: ' in recipe.said[-1]
+    assert [x['type'] for x in recipe.losses] == ['mmdet_rankkd.DKDLoss']
+    assert 'method dkd, since pkd+kd, the default, does not fit: ' in recipe.said[-1]
     assert "no layer 'neck'" in recipe.said[-1]
     with pytest.raises(ValueError, match="no layer 'neck'"):
         fitting_recipe(model, model, files, 'pkd+kd')
