@@ -12,6 +12,7 @@ rows = {
     'ReviewKD': dict(method='reviewkd', against=['student alone']),
     'PKD': dict(method='pkd', against=['student alone']),
     'PKD + ranking': dict(method='pkd+rank', against=['student alone', 'PKD']),
+    'PKD + KD': dict(method='pkd+kd', against=['student alone', 'PKD', 'KD']),
     'CWD': dict(method='cwd', against=['student alone']),
     'CWD + ranking': dict(method='cwd+rank', against=['student alone', 'CWD']),
     'MGD': dict(method='mgd', against=['student alone']),
