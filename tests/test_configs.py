@@ -34,6 +34,7 @@ METHODS = {
     'ctkd': ['mmdet_rankkd.CTKDLoss'],
     'reviewkd': ['mmdet_rankkd.ReviewKDLoss'],
     'pkd': ['mmdet_rankkd.PKDLoss'],
+    'pkd-kd': ['mmdet_rankkd.PKDLoss', 'mmdet_rankkd.KLDivLoss'],
     'cwd': ['mmdet_rankkd.CWDLoss'],
     'mgd': ['mmdet_rankkd.MGDLoss'],
     'fgd': ['mmdet_rankkd.FGDLoss'],

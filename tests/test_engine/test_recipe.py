@@ -64,8 +64,9 @@ def test_a_default_that_does_not_fit(no_random_weights):
     model, files = build_model(config.model), Teacher(config, 'none.pth')
     recipe = fitting_recipe(model, model, files)
     assert [x['type'] for x in recipe.losses] == ['mmdet_rankkd.DKDLoss']
-    assert 'method dkd, since pkd+kd, the default, does not fit: ' in recipe.said[-1]
-    assert "no layer 'neck'" in recipe.said[-1]
+    said = recipe.said[-1]
+    assert said.startswith('method dkd, since pkd+kd, the default, does not')
+    assert "no layer 'neck'" in said
     with pytest.raises(ValueError, match="no layer 'neck'"):
         fitting_recipe(model, model, files, 'pkd+kd')
 
