@@ -50,8 +50,8 @@ NOT_YET = (
 )
 BOTH_ON_DIGITS = (
     'features by PKD and logits by KD, together, gave Faster R-CNN, RetinaNet '
-    'and GFL the most AP on the small set of digits, three seeds each, with '
-    'the weights that were published; see docs/methods.md'
+    'and GFL the most AP on the small set of digits, three to five seeds '
+    'each, with the weights that were published; see docs/methods.md'
 )
 #: Default method of each family. This table and the next are all that the
 #: command chooses by.
