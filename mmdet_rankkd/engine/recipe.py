@@ -79,17 +79,16 @@ def _each(families: Sequence[str], *losses: Settings) -> Dict[str, List]:
     return {family: list(losses) for family in families}
 
 
-_kd = {
-    **_each(SOFTMAX, dict(type=KD, temperature=1.0, loss_weight=1.0)),
-    **_each(SIGMOID, dict(type=BINARY_KD, loss_weight=1.0)),
-    'images': [dict(type=KD, temperature=4.0, loss_weight=0.9)],
-}
 #: Losses of each method by the family. A family that is not there cannot be
 #: trained so. Settings are published ones or those of the shipped configs, of
 #: DKD on two-stage detectors those of our own search on the digits; where a
 #: loss has ``levels``, all levels of the neck are meant.
 METHODS: Dict[str, Dict[str, List[Settings]]] = {
-    'kd': _kd,
+    'kd': {
+        **_each(SOFTMAX, dict(type=KD, temperature=1.0, loss_weight=1.0)),
+        **_each(SIGMOID, dict(type=BINARY_KD, loss_weight=1.0)),
+        'images': [dict(type=KD, temperature=4.0, loss_weight=0.9)],
+    },
     'rank': _each([*FAMILIES], RANK),
     'dkd': {
         'two-stage': [
