@@ -88,7 +88,7 @@ def test_round_trip_and_build(path, tmp_path):
             assert type(model.student.backbone).__name__ == 'MobileNetV2'
         assert types == METHODS[method]
         assert model.teacher.model is None
-    elif path.parent.name in CLASSIFICATION:
+    elif path.parent.name in CLASSIFICATION or '_cls_' in path.stem:
         assert type(model).__name__ == 'ImageClassifier'
     else:
         stem = path.stem.replace('faster_rcnn', 'faster-rcnn')

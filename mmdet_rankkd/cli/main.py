@@ -22,6 +22,7 @@ from .pseudo_label import pseudo_label
 from .report import report
 from .sweep import sweep
 from .test import test
+from .tiny_imagenet import tiny_imagenet
 from .train import train
 
 SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
@@ -36,7 +37,14 @@ SECTIONS: Dict[str, Tuple[click.Command, ...]] = {
         convert,
         pseudo_label,
     ),
-    'Experiments': (demo, demo_cls, sweep, figures, make_config),
+    'Experiments': (
+        demo,
+        demo_cls,
+        sweep,
+        figures,
+        make_config,
+        tiny_imagenet,
+    ),
 }
 
 

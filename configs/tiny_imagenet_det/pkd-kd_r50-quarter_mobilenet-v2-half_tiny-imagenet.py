@@ -1,0 +1,9 @@
+_base_ = './kd_r50-quarter_mobilenet-v2-half_tiny-imagenet.py'
+model = dict(
+    losses=[
+        dict(
+            type='mmdet_rankkd.PKDLoss', levels=(0, 1, 2, 3), loss_weight=6.0
+        ),
+        dict(type='mmdet_rankkd.KLDivLoss', temperature=1.0, loss_weight=1.0),
+    ]
+)
