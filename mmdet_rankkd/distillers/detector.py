@@ -55,8 +55,9 @@ class DistillDetector(BaseDistiller):
         **kwargs (Any): Those of :class:`BaseDistiller`.
 
     Raises:
-        ValueError: If ``unlabelled`` is set for a student with masks, whose
-            data preprocessor asks for those of each image.
+        ValueError: If ``unlabelled`` is set for a student with masks, or for
+            one that resizes a batch as a whole: MMDetection asks for the
+            masks, or the boxes, of each image before this wrapper sees it.
     """
 
     FEATURES = dict(layer='neck', probe_size=128)
@@ -71,6 +72,16 @@ class DistillDetector(BaseDistiller):
                 'image. Annotate the images by the teacher: rankkd '
                 'pseudo-label'
             )
+        augments = getattr(self.data_preprocessor, 'batch_augments', None)
+        for augment in augments or ():
+            name = type(augment).__name__
+            if unlabelled and name in ('BatchSyncRandomResize', 'BatchResize'):
+                raise ValueError(
+                    f"unlabelled=True is not for {name}, in the student's "
+                    'data_preprocessor.batch_augments, which resizes the boxes '
+                    'of each image. Resize in the pipeline, by RandomResize, '
+                    'or annotate the images: rankkd pseudo-label'
+                )
 
     def forward(
         self,

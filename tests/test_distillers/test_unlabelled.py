@@ -209,6 +209,25 @@ def test_not_with_masks(checkpoints):
         make('mask-rcnn', checkpoints, [KD])
 
 
+@pytest.mark.parametrize('pad', [True, False])
+def test_not_where_a_batch_is_resized(checkpoints, pad):
+    augment = dict(type='BatchFixedSizePad', size=(64, 64), pad_mask=False)
+    if not pad:
+        augment = dict(
+            type='BatchSyncRandomResize', random_size_range=(64, 96)
+        )
+    setup = SETUPS['retinanet']()
+    setup.student['data_preprocessor']['batch_augments'] = [augment]
+    config = distiller_config(
+        setup, checkpoints('retinanet'), [BINARY], unlabelled=True
+    )
+    if pad:
+        assert build_model(config).unlabelled
+        return
+    with pytest.raises(ValueError, match='not for BatchSyncRandomResize'):
+        build_model(config)
+
+
 def test_teachers_own_images_are_split_too(checkpoints):
     """Of a teacher with another normalisation."""
     setup = SETUPS['retinanet']()
