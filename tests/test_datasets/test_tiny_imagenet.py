@@ -5,13 +5,17 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.runner import Runner
 from pycocotools.coco import COCO
 
 from mmdet_rankkd.datasets import annotate_tiny_imagenet
+from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.registry import DATASETS
 
-from ..helpers import rankkd
+from ..helpers import ROOT, rankkd
 
 NAMES = {'n01': 'fish, goldfish', 'n02': 'crab', 'n03': 'cat', 'n04': 'dog'}
 
@@ -151,3 +155,45 @@ def test_per_class(root):
 def test_the_command(root):
     said = rankkd('tiny-imagenet', root, '--classes', 2, '--per-class', 2)
     assert f'{root}/annotations/other_2_train.txt: 6 images' in said
+
+
+def options(root, *lists):
+    """Options that put the made-up set in place of the real one."""
+    found = []
+    for loader, file in zip(('train', 'val'), lists):
+        place = f'{loader}_dataloader.dataset'
+        found += [f'{place}.data_root={root}/', f'{place}.ann_file={file}']
+    return [*found, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+
+
+def test_from_photographs_of_other_classes_to_a_detector(
+    root, tmp_path, monkeypatch
+):
+    """The commands of configs/tiny_imagenet_det, one epoch each."""
+    monkeypatch.chdir(tmp_path)
+    annotate_tiny_imagenet(root, classes=2)
+    work = tmp_path / 'work_dirs'
+    room = 'mmdet_rankkd::tiny_imagenet_det/'
+    name = 'mobilenet-v2-half_cls_tiny-imagenet'
+    backbone = 'checkpoints/tiny_imagenet_det/mobilenet-v2-half.pth'
+    lists = ('annotations/other_2_train.txt', 'annotations/other_2_val.txt')
+    rankkd(
+        'train', f'{room}{name}.py', '--cfg-options', *options(root, *lists)
+    )
+    rankkd('export', work / name / 'epoch_1.pth', backbone)
+    name = 'faster-rcnn_mobilenet-v2-half_fpn_tiny-imagenet'
+    lists = ('annotations/boxes_2_train.json', 'annotations/boxes_2_val.json')
+    cfg = Config.fromfile(ROOT / f'configs/tiny_imagenet_det/{name}.py')
+    cfg.merge_from_dict(parse_options(options(root, *lists)))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo.classes = ('fish', 'cat')
+    cfg.val_evaluator.ann_file = f'{root}/annotations/boxes_2_val.json'
+    cfg.model.roi_head.bbox_head.num_classes = 2
+    cfg.work_dir = str(work / name)
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    known = torch.load(backbone)['state_dict']
+    for key, value in runner.model.backbone.state_dict().items():
+        assert torch.equal(value, known[f'backbone.{key}']), key
+    runner.train()
+    assert (work / name / 'epoch_1.pth').is_file()
