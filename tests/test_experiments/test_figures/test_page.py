@@ -1,6 +1,6 @@
 """The page of figures, of trainings of a minute and of the repository's."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 import pytest
@@ -85,6 +85,14 @@ def test_page(trained, tmp_path, monkeypatch):
     assert middle == pytest.approx((0.9 * kl + 0.1 * ce).item(), rel=1e-3)
     names = [x for line in found['channels'].panels.values() for x in line]
     assert names == ['top channels', 'min channels']
+
+
+def test_the_cost_of_resumed_trainings_is_not_known(trained):
+    of = P.Trained(read_table('figures'), trained)
+    assert P.cost(of).seeds == [0]
+    of.rows['KD'][0] = replace(of.rows['KD'][0], resumed=True)
+    with pytest.raises(P.Lacking, match='a training that was resumed'):
+        P.cost(of)
 
 
 def test_what_cannot_be_drawn_is_said(trained, tmp_path):
