@@ -178,17 +178,17 @@ def mark_mixed(table: Table, grid: Grid, results: Results) -> bool:
         results (Results): By name of the cell and by seed.
 
     Returns:
-        bool: Whether there is one.
+        bool: Whether one is shown.
     """
     mixed = {
         f'{row} against {other}'
         for row, other in table.comparisons()
         if is_mixed(table, row, other, results)
     }
-    for line in grid[1:]:
-        if line[0] in mixed:
-            line[0] += f' {MIXED}'
-    return bool(mixed)
+    marked = [line for line in grid[1:] if line[0] in mixed]
+    for line in marked:
+        line[0] += f' {MIXED}'
+    return bool(marked)
 
 
 def is_mixed(table: Table, row: str, other: str, results: Results) -> bool:
