@@ -220,6 +220,68 @@ def is_mmdets(name):
     return any(configs.glob(f'*/{name}.py'))
 
 
+INTERVAL = re.compile(r'\[[+-][\d.]+, [+-][\d.]+\]')
+DEVIATION = re.compile(r'[\d.]+ ± [\d.]+')
+NUMBER = re.compile(r'\d+\.\d+')
+#: Its intervals are those of `docs/figures/numbers.json`, as a test checks.
+OF_FIGURES = ROOT / 'docs/figures.md'
+#: tau of `make demo-cls`, which stood in the report of the demo alone.
+NOT_KEPT = re.compile(r'0\.\d{3} ± 0\.\d{3}')
+
+
+def published(pattern):
+    """What the pages of results say, each with the number before it."""
+    text = '\n'.join(
+        p.read_text() for p in (ROOT / 'docs/results').glob('*.md')
+    )
+    return {
+        (NUMBER.findall(text[: x.start()][-40:])[-1:] or [''])[0] + x.group()
+        for x in pattern.finditer(text)
+    }
+
+
+@pytest.mark.parametrize('path', PAGES, ids=name_of)
+def test_measured_figures_have_a_file(path):
+    """Intervals and deviations are those of a page of results.
+
+    These pages are made of the files in `results/`, as a test checks. What
+    an interval is of is said before it, within a sentence.
+    """
+    if path == OF_FIGURES:
+        return
+    text = ' '.join(prose(path).replace('**', '').split())
+    intervals = published(INTERVAL)
+    for found in INTERVAL.finditer(text):
+        said = text[: found.start()][-80:]
+        means = NUMBER.findall(said)[-1:]
+        assert means and means[0] + found.group() in intervals, (
+            f'...{said}{found.group()} is on no page of results'
+        )
+    for line in path.read_text().replace('**', '').splitlines():
+        figures = [
+            x
+            for x in DEVIATION.findall(line)
+            if not (NOT_KEPT.fullmatch(x) and path.name == 'results.md')
+        ]
+        title = line.strip('| ').split(' |')[0]
+        assert not figures or any(
+            title == row or title.startswith(f'{row},')
+            for row in rows_with(figures)
+        ), f'{line!r} is on no page of results'
+
+
+def rows_with(figures):
+    """Titles of rows of published tables that have all of some figures."""
+    lines = '\n'.join(
+        p.read_text() for p in (ROOT / 'docs/results').glob('*.md')
+    ).splitlines()
+    return [
+        line.strip('| ').split(' |')[0]
+        for line in lines
+        if all(f' {x} ' in line for x in figures)
+    ]
+
+
 def test_the_front_page_is_short():
     lines = (ROOT / 'README.md').read_text().splitlines()
     assert len(lines) <= 150

@@ -66,4 +66,20 @@ rows = {
         options=_balanced,
         against=['DKD, T = 3'],
     ),
+    'LSKD, not searched': dict(method='lskd', against=['KD']),
+    'LSKD, not searched, + ranking': dict(
+        method='lskd+rank',
+        set=dict(KendallRankLoss=_rank),
+        against=['LSKD, not searched', 'KD'],
+    ),
+    'NKD, not searched': dict(method='nkd', against=['KD']),
+    'NKD, not searched, + ranking': dict(
+        method='nkd+rank',
+        set=dict(KendallRankLoss=_rank),
+        against=['NKD, not searched', 'KD'],
+    ),
+    'CTKD, not searched': dict(method='ctkd', against=['KD']),
+    'ranking, not searched': dict(
+        method='rank', set=dict(KendallRankLoss=_rank), against=['KD']
+    ),
 }

@@ -37,6 +37,11 @@ MD5 = {
 }
 
 
+def visible(path: Path) -> bool:
+    """Whether a file is not one that file managers leave (``.DS_Store``)."""
+    return not path.name.startswith('.')
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     """Stands in for ``codecs.encode``, which Python 3 pickles bytes with."""
     if encoding not in ('latin1', 'latin-1'):
@@ -153,7 +158,8 @@ class CIFAR100(BaseDataset):
                 f'CIFAR-100 is not in {root.absolute()}: put '
                 f'{ARCHIVE} there (from '
                 'https://www.cs.toronto.edu/~kriz/cifar.html, 161 MB), or '
-                'set data_root'
+                f'a folder {self.split} with a folder of images for each '
+                'class, or set data_root'
             )
         check_md5(data, str(path), self.md5.get(name))
         try:
@@ -179,9 +185,11 @@ class CIFAR100(BaseDataset):
 
         Raises:
             ValueError: If there are not 100 of them, or an image has another
-                size.
+                size or cannot be read.
         """
-        classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        classes = sorted(
+            p.name for p in folder.iterdir() if p.is_dir() and visible(p)
+        )
         if len(classes) != 100:
             raise ValueError(
                 f'{folder} has {len(classes)} folders of classes, not the 100 '
@@ -190,9 +198,14 @@ class CIFAR100(BaseDataset):
         self._metainfo['classes'] = tuple(classes)
         found = []
         for label, name in enumerate(classes):
-            for path in sorted((folder / name).iterdir()):
-                with Image.open(path) as image:
-                    pixels = np.asarray(image.convert('RGB'))
+            for path in sorted(filter(visible, (folder / name).iterdir())):
+                try:
+                    with Image.open(path) as image:
+                        pixels = np.asarray(image.convert('RGB'))
+                except OSError as error:
+                    raise ValueError(
+                        f'{path} cannot be read as an image: {error}'
+                    ) from error
                 if pixels.shape != (32, 32, 3):
                     raise ValueError(
                         f'{path} has {pixels.shape[1]} x {pixels.shape[0]} '

@@ -2,7 +2,8 @@
 
 Photographs of 64 x 64 pixels in 200 classes, 500 a class for training and 50
 for validation, each with one box drawn by a person
-(http://cs231n.stanford.edu/tiny-imagenet-200.zip).
+(http://cs231n.stanford.edu/tiny-imagenet-200.zip). Of the published boxes
+0.4 % are a single pixel wide or high.
 """
 
 import json
@@ -38,8 +39,8 @@ def annotate_tiny_imagenet(
         dict: Images by the name of the list.
 
     Raises:
-        ValueError: If the folder is not that set, or has no such number of
-            classes.
+        ValueError: If the folder is not that set, lacks an image, or has no
+            such number of classes.
         FileExistsError: If a list is there with another content.
     """
     root = Path(root)
@@ -62,6 +63,7 @@ def annotate_tiny_imagenet(
         raise ValueError(
             f'classes is a number from 1 to {len(ids)}, got {classes}'
         )
+    _check_images(root, [*found['train'], *found['val']])
     chosen = [ids[i * len(ids) // classes] for i in range(classes)]
     others = [x for x in ids if x not in chosen]
     names = [titles[x] for x in chosen]
@@ -93,8 +95,19 @@ def annotate_tiny_imagenet(
             )
     folder.mkdir(exist_ok=True)
     for file, text in texts.items():
-        (folder / file).write_text(text)
+        part = folder / f'{file}.part'
+        part.write_text(text)
+        part.replace(folder / file)
     return counts
+
+
+def _check_images(root: Path, photographs: List[Photograph]) -> None:
+    lacking = [x for x, *_ in photographs if not (root / x).is_file()]
+    if lacking:
+        raise ValueError(
+            f'{root} lacks {len(lacking):,} of {len(photographs):,} images, '
+            f'such as {lacking[0]}: it was not unpacked whole'
+        )
 
 
 def _training(root: Path, ids: List[str]) -> List[Photograph]:

@@ -406,7 +406,7 @@ def detections(demo: Demo) -> Picture:
 
 
 def align(demo: Demo) -> List[Picture]:
-    """Rank alignment; the tau of each student is added to its result."""
+    """Rank alignment; the tau of each student is kept with its result."""
     images = validation_images(read_config(demo.teacher.config))
     target = logits_of(load_job(demo.teacher), images)
     shown = {}
@@ -417,6 +417,8 @@ def align(demo: Demo) -> List[Picture]:
             replace(run, last={**run.last, 'kendall_tau': tau})
             for run, tau in zip(demo.found[row], taus)
         ]
+        for job, run in zip(jobs, demo.found[row]):
+            run.write(job.folder)
         if row in ALIGNED:
             tables = [alignment(x, target) for x in logits]
             shown[row] = (np.mean(tables, 0), with_deviation(taus, 3))

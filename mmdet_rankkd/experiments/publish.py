@@ -19,6 +19,8 @@ from .table import Table
 
 #: What the trainings of one machine and one version share.
 SHARED = ('versions', 'commit', 'device')
+#: Behind a difference of trainings that do not share them.
+MIXED = '†'
 
 
 def published_file(root: Path, name: str) -> Path:
@@ -149,6 +151,7 @@ def to_page(table: Table, results: Results) -> str:
         to_markdown(shown),
     ]
     differences = difference_grid(table, results, rows)
+    mixed = mark_mixed(table, differences, results)
     if len(differences) > 1:
         parts += [
             '## Differences',
@@ -157,8 +160,49 @@ def to_page(table: Table, results: Results) -> str:
             'leaves out zero, without a correction for their number.',
             to_markdown(differences),
         ]
+    if mixed:
+        parts.append(
+            f'{MIXED} The two trainings of a seed are of different commits, '
+            'versions or devices, all of which are named below.'
+        )
     parts += ['## Repeat it', f'```sh\n{command}\n```', environments(runs)]
     return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def mark_mixed(table: Table, grid: Grid, results: Results) -> bool:
+    """Mark differences between trainings that were not made alike.
+
+    Args:
+        table (Table): Of the comparisons.
+        grid (list): Of :func:`difference_grid`; changed in place.
+        results (Results): By name of the cell and by seed.
+
+    Returns:
+        bool: Whether one is shown.
+    """
+    mixed = {
+        f'{row} against {other}'
+        for row, other in table.comparisons()
+        if is_mixed(table, row, other, results)
+    }
+    marked = [line for line in grid[1:] if line[0] in mixed]
+    for line in marked:
+        line[0] += f' {MIXED}'
+    return bool(marked)
+
+
+def is_mixed(table: Table, row: str, other: str, results: Results) -> bool:
+    """Whether a seed of two rows ran with unlike code, or elsewhere."""
+    for column in table.columns:
+        cells = [table.cells_of(x, column) for x in (row, other)]
+        if not all(cells):
+            continue
+        runs = [results.get(cell.name, {}) for cell in sum(cells, [])]
+        for seed in set.intersection(*map(set, runs)):
+            alike = {str([getattr(r[seed], x) for x in SHARED]) for r in runs}
+            if len(alike) > 1:
+                return True
+    return False
 
 
 def seeds_of(table: Table, row: str, results: Results) -> List[int]:
@@ -200,10 +244,12 @@ def environments(runs: Sequence[Result]) -> str:
     commits = sorted({_short(r.commit) for r in runs})
     devices = sorted({r.device for r in runs})
     minutes = sum(r.cpu_minutes for r in runs)
+    resumed = sum(r.resumed for r in runs)
+    since = f' (of {resumed} that were resumed, since then)' if resumed else ''
     return (
-        f'{len(runs)} trainings, {minutes:.0f} minutes of processor time, on '
-        f'{"; ".join(devices)}, with {"; ".join(versions)}, at commit '
-        f'{", ".join(commits)}.'
+        f'{len(runs)} trainings, {minutes:.0f} minutes of processor time'
+        f'{since}, on {"; ".join(devices)}, with {"; ".join(versions)}, at '
+        f'commit {", ".join(commits)}.'
     )
 
 

@@ -114,11 +114,20 @@ def difference(
     results: Results,
     epoch: str = 'last',
 ) -> Optional[Difference]:
-    """What a row has more than another in a column, seed by seed."""
-    return paired_difference(
-        figures(table, row, column, results, epoch),
-        figures(table, other, column, results, epoch),
-    )
+    """What a row has more than another in a column, seed by seed.
+
+    Raises:
+        ValueError: If a figure is not finite.
+    """
+    try:
+        return paired_difference(
+            figures(table, row, column, results, epoch),
+            figures(table, other, column, results, epoch),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f'{table.name}, {column} of {row!r} against {other!r}: {error}'
+        ) from error
 
 
 def difference_grid(

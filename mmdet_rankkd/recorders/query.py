@@ -65,7 +65,9 @@ class QueryLogits(LogitRecorder[QueryRecord]):
     layer are compared, weighted by the teacher's confidence (the highest
     class probability), with the mean over all processes. Queries of the
     student for denoising take no part. The rows' labels are the teacher's
-    classes.
+    classes, and for losses with ``rows='foreground'`` those rows are of an
+    object whose confidence is above 0.5; a teacher that is never so sure
+    leaves them none.
 
     For DETR, Conditional, DAB and Deformable DETR, and DINO. The matching
     follows the student's predictions, so that early in a training it is

@@ -69,6 +69,15 @@ def test_cifar_from_folders_of_image_files(cifar, tmp_path):
     )
     with pytest.raises(ValueError, match='has 5 x 4 pixels'):
         CIFAR100(str(tmp_path))
+    path.write_bytes(b'not an image')
+    (tmp_path / f'train/{name}/z.png').unlink()
+    with pytest.raises(ValueError, match=f'{path.name} cannot be read as an'):
+        CIFAR100(str(tmp_path))
+    path.unlink()
+    # What file managers leave is no image and no class.
+    (tmp_path / f'train/{name}/.DS_Store').write_bytes(b'not an image')
+    (tmp_path / 'train/.cache').mkdir()
+    assert len(CIFAR100(str(tmp_path))) == 11
     (tmp_path / 'train' / 'another').mkdir()
     with pytest.raises(ValueError, match='has 101 folders of classes'):
         CIFAR100(str(tmp_path))

@@ -147,6 +147,15 @@ def test_another_folder(root, file, text):
     assert not (root / 'annotations').exists()
 
 
+def test_images_that_are_not_there(root):
+    """Said before a list names them, not in the middle of a training."""
+    (root / 'val/images/val_3.JPEG').unlink()
+    (root / 'train/n04/images/n04_2.JPEG').unlink()
+    with pytest.raises(ValueError, match='lacks 2 of 16 images, such as tra'):
+        annotate_tiny_imagenet(root, classes=2)
+    assert not (root / 'annotations').exists()
+
+
 def test_per_class(root):
     with pytest.raises(ValueError, match='per_class is at least 1, got 0'):
         annotate_tiny_imagenet(root, classes=2, per_class=0)

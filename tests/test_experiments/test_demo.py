@@ -8,8 +8,10 @@ from mmdet_rankkd.datasets import digits
 from mmdet_rankkd.experiments import demo, sweep
 from mmdet_rankkd.experiments.alignment import alignment, ranks
 from mmdet_rankkd.experiments.cells import read_cells
+from mmdet_rankkd.experiments.publish import publish
 from mmdet_rankkd.experiments.report import Panel, draw_curves
 from mmdet_rankkd.experiments.result import read_results
+from mmdet_rankkd.experiments.table import read_table
 
 from ..programs import tool
 from .conftest import make_result
@@ -111,6 +113,14 @@ def test_whole_classification_demo(tmp_path, here):
         for runs in results.values()
         for run in runs.values()
     )
+    # What the report shows can be published.
+    table = read_table('demo_cls')
+    _, page = publish(table, results, tmp_path)
+    taus = [
+        run.last['kendall_tau'] for run in results[file.parts[-3]].values()
+    ]
+    assert f' {taus[0]:.3f} |' in page.read_text() and f'{taus[0]:.3f}' in text
+    assert 'not logged' not in page.read_text()
     # Again, it starts anew.
     before = file.stat().st_mtime_ns
     demo.run_demo('demo_cls', rows[:1], [0], str(out), CLASSIFICATION, 1)

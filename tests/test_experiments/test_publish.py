@@ -74,6 +74,36 @@ def test_results_come_together(table, results, tmp_path):
     assert file.read_text() == before
 
 
+def test_differences_between_unlike_trainings_are_marked(
+    table, results, tmp_path
+):
+    _, page = publish(table, results, tmp_path / 'alike')
+    assert '†' not in page.read_text()
+    (cell,) = table.cells_of('KD', 'top-1')
+    run = results[cell.name][1]
+    results[cell.name][1] = replace(run, commit='another')
+    _, page = publish(table, results, tmp_path / 'unlike')
+    text = page.read_text()
+    assert '| k=2 against KD † | +1.00 [+1.00, +1.00] helps |' in text
+    assert '† The two trainings of a seed are of different commits' in text
+    # A seed that only one of the two has compares nothing.
+    results[cell.name] = {0: results[cell.name][0], 7: replace(run, seed=7)}
+    _, page = publish(table, results, tmp_path / 'alone')
+    assert '†' not in page.read_text()
+
+
+def test_time_of_resumed_trainings_is_that_of_their_end(
+    table, results, tmp_path
+):
+    _, page = publish(table, results, tmp_path / 'whole')
+    assert 'resumed' not in page.read_text()
+    (cell,) = table.cells_of('KD', 'top-1')
+    run = results[cell.name][0]
+    results[cell.name][0] = replace(run, resumed=True)
+    _, page = publish(table, results, tmp_path / 'resumed')
+    assert '(of 1 that were resumed, since then)' in page.read_text()
+
+
 def test_nothing_to_publish(table, tmp_path):
     with pytest.raises(ValueError, match='no result of mine'):
         publish(table, {}, tmp_path)

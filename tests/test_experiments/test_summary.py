@@ -143,6 +143,15 @@ def test_differences_that_are_none():
         paired_difference({0: float('nan')}, {0: 1.0})
 
 
+def test_a_figure_that_is_not_finite_is_named(table):
+    ranked = {0: (70.0, 90.0), 1: (71.0, 90.0)}
+    kd = {0: (70.0, 90.0), 1: (float('nan'), 90.0)}
+    results = results_of(table, {'KD': kd, 'k=2': ranked})
+    said = r"top-1 of 'k=2' against 'KD': .*not finite: \{0: 0.0, 1: nan\}"
+    with pytest.raises(ValueError, match=said):
+        difference_grid(table, results)
+
+
 def test_differences_in_tables_and_words(table):
     kd = {0: (70.0, 90.0), 1: (72.0, 91.0), 2: (71.0, 92.0)}
     ranked = {0: (71.0, 90.0), 1: (73.1, 90.0), 2: (72.2, 92.5)}

@@ -7,8 +7,10 @@ from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
 from mmdet_rankkd.checkpoint.export import export_student
+from mmdet_rankkd.losses import KLDivLoss, kl_div_loss
 from mmdet_rankkd.recorders import DenseLogits, QueryLogits, query
 from mmdet_rankkd.recorders.query import decode
+from mmdet_rankkd.structures import DistillBatch
 
 from ..helpers import build, make_runner, raw_batch
 
@@ -74,6 +76,31 @@ def giou(a, b):
     union = area(a) + area(b) - inside
     hull = [min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])]
     return inside / union - (area(hull) - union) / area(hull)
+
+
+def test_rows_of_objects_are_those_the_teacher_is_sure_of():
+    """More than half, by its softmax without background."""
+    student, teacher = make('DETR', 0), make('DETR', 1)
+    with torch.no_grad():
+        teacher.bbox_head.fc_cls.weight *= 8
+        # So much background that the median query is half sure.
+        pair, _, _ = one_pass(QueryLogits(12), student, teacher)
+        scores = pair.teacher.exp()
+        wanted = 2 * scores[:, :3].amax(1) - scores[:, :3].sum(1)
+        more = (wanted / scores[:, 3]).log().median()
+        teacher.bbox_head.fc_cls.bias[3] += more
+    pair, _, _ = one_pass(QueryLogits(12), student, teacher)
+    sure = pair.teacher.softmax(1)[:, :3].amax(1) > 0.5
+    assert torch.equal(pair.foreground, sure)
+    assert sure.any() and not sure.all()
+    loss = KLDivLoss(rows='foreground')
+    value = loss.distill(DistillBatch(pair, student))
+    expected = kl_div_loss(pair.student[sure], pair.teacher[sure])
+    torch.testing.assert_close(value, expected)
+    # Sure of nothing: zero, and attached.
+    pair.foreground = pair.foreground & False
+    value = loss.distill(DistillBatch(pair, student))
+    assert value == 0 and value.requires_grad
 
 
 def test_matching_by_hand():

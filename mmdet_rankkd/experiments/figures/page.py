@@ -443,7 +443,14 @@ def dots(*pairs: Tuple[str, str]) -> Callable[[Trained], Shown]:
 def cost(of: Trained) -> Shown:
     """Processor time of trainings that do the same beside their losses."""
     rows = [row for row in MAIN if row in of.rows]
-    seeds = of.seeds(rows)
+    # Of a resumed training only the time since then is known.
+    seeds = [
+        seed
+        for seed in of.seeds(rows)
+        if not any(of.rows[row][seed].resumed for row in rows)
+    ]
+    if not seeds:
+        raise Lacking('each seed has a training that was resumed')
     values = {
         row: [round(60 * of.rows[row][seed].cpu_minutes, 1) for seed in seeds]
         for row in rows

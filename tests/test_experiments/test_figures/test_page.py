@@ -1,6 +1,6 @@
 """The page of figures, of trainings of a minute and of the repository's."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 import pytest
@@ -8,7 +8,10 @@ import torch
 
 from mmdet_rankkd.cli.main import main
 from mmdet_rankkd.experiments.figures import page as P
+from mmdet_rankkd.experiments.figures.rows import Gathered
 from mmdet_rankkd.experiments.models import load_job
+from mmdet_rankkd.experiments.publish import published_file, read_published
+from mmdet_rankkd.experiments.summary import figures
 from mmdet_rankkd.experiments.sweep import run_table
 from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.losses import kendall_tau
@@ -87,6 +90,14 @@ def test_page(trained, tmp_path, monkeypatch):
     assert names == ['top channels', 'min channels']
 
 
+def test_the_cost_of_resumed_trainings_is_not_known(trained):
+    of = P.Trained(read_table('figures'), trained)
+    assert P.cost(of).seeds == [0]
+    of.rows['KD'][0] = replace(of.rows['KD'][0], resumed=True)
+    with pytest.raises(P.Lacking, match='a training that was resumed'):
+        P.cost(of)
+
+
 def test_what_cannot_be_drawn_is_said(trained, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(click.ClickException, match='nothing of figures was'):
@@ -137,3 +148,22 @@ def test_numbers_of_the_page_are_those_of_the_results(published):
             assert values == pytest.approx(want, rel=1e-4)
             checked.add((part.name, row))
     assert {('curves', 'KD'), ('channels', 'min 10 %')} <= checked
+
+
+def test_its_numbers_are_those_of_the_published_trainings(published):
+    """Of the figures that are made of results alone."""
+    about, parts = published
+    table = read_table(about['sweep'])
+    results = read_published(published_file(ROOT, about['sweep']))
+    found = {x.name: x.found for x in parts if isinstance(x.found, Gathered)}
+    assert {'channels', 'init', 'tail', 'cost'} <= set(found)
+    for name, numbers in found.items():
+        for row, values in numbers.values.items():
+            by_seed = figures(table, row, 'top-1', results)
+            if name == 'cost':
+                (cell,) = table.cells_of(row, 'top-1')
+                by_seed = {
+                    seed: round(60 * run.cpu_minutes, 1)
+                    for seed, run in results[cell.name].items()
+                }
+            assert values == [by_seed[seed] for seed in numbers.seeds]
