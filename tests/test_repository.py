@@ -68,6 +68,12 @@ def test_the_newest_versions_are_tried():
         assert re.findall(pattern, text, re.MULTILINE) == [
             f'{name}=={pins(file)[name]}'
         ]
+    left_out = re.findall(
+        r'--deselect (\S+)::(\w+)', job['steps'][-1]['env']['PYTEST_ARGS']
+    )
+    assert len(left_out) == 3
+    for file, name in left_out:
+        assert f'def {name}(' in (ROOT / file).read_text()
 
 
 @pytest.mark.parametrize('path', FORMS, ids=lambda p: p.stem)
