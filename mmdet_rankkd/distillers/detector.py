@@ -78,9 +78,9 @@ class DistillDetector(BaseDistiller):
             if unlabelled and name in ('BatchSyncRandomResize', 'BatchResize'):
                 raise ValueError(
                     f"unlabelled=True is not for {name}, in the student's "
-                    'data_preprocessor.batch_augments, which resizes the boxes '
-                    'of each image. Resize in the pipeline, by RandomResize, '
-                    'or annotate the images: rankkd pseudo-label'
+                    'data_preprocessor.batch_augments, which resizes boxes of '
+                    'each image. Resize in the pipeline, by RandomResize, or '
+                    'annotate the images: rankkd pseudo-label'
                 )
 
     def forward(
