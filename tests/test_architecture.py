@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmdet_rankkd.registry import MODELS
+
 from .helpers import ROOT
 
 PACKAGE = 'mmdet_rankkd'
@@ -132,6 +134,60 @@ def test_a_room_imports_only_what_it_may(room, rooms, packages):
                 ok = first in packages.split()
                 ok = ok or first in sys.stdlib_module_names
             assert ok, f'{module} imports {name}'
+
+
+def literals(tree):
+    """Strings of a module that are no docstrings."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docs
+    }
+
+
+def losses():
+    """Names of all registered losses, and theirs in the log."""
+    import mmdet_rankkd.losses as room
+
+    kinds = [
+        x
+        for x in vars(room).values()
+        if isinstance(x, type) and issubclass(x, room.DistillLoss)
+    ]
+    concrete = [x for x in kinds if x.__name__ in MODELS.module_dict]
+    assert len(concrete) > 20
+    return {x.__name__ for x in concrete} | {x.loss_name for x in concrete}
+
+
+def test_losses_alone_know_losses_by_their_names():
+    """Neither by an import, an attribute nor a string: a loss says itself
+    what it needs. Messages may name one as an example of a type.
+    """
+    known = losses()
+    for module, path in modules().items():
+        if room_of(module) not in ('structures', 'recorders', 'distillers'):
+            continue
+        tree = ast.parse(path.read_text())
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        names |= {
+            n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)
+        }
+        names |= {x.split('.')[-1] for x in imports(module)}
+        assert not known & (names | literals(tree)), module
+
+
+def test_the_shared_base_is_short():
+    lines = (ROOT / PACKAGE / 'distillers/base.py').read_text().splitlines()
+    assert len(lines) <= 200
 
 
 def test_no_modules_import_each_other():

@@ -126,9 +126,13 @@ class RecorderProbe:
         """Have the distributions of the boxes recorded in each step."""
         self.recorders.setdefault('boxes', BoxDistributions())
 
-    def masks(self) -> None:
-        """Have the masks of boxes recorded in each step."""
-        self.class_logits('MaskKDLoss')
+    def masks(self, who: str) -> None:
+        """Have the masks of boxes recorded in each step.
+
+        Raises:
+            ValueError: If the recorder is ``NoLogits``.
+        """
+        self.class_logits(who)
         recorder = MaskLogits(self.logits.class_map)
         self.recorders.setdefault('masks', recorder)
 

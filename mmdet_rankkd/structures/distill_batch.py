@@ -150,14 +150,22 @@ class Probe(Protocol):
             layer (int): See ``mmdet_rankkd.recorders.CrossedHead``.
         """
 
-    def masks(self) -> None:
-        """Have the masks of boxes recorded in each step."""
+    def masks(self, who: str) -> None:
+        """Have the masks of boxes recorded in each step.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If the config says that there are no class logits,
+                whose ``class_map`` tells the classes of the masks.
+        """
 
     def class_logits(self, who: str) -> None:
         """Have class logits recorded in each step.
 
         Args:
-            who (str): What asks.
+            who (str): The loss that asks.
 
         Raises:
             ValueError: If the config says that there are none.
@@ -167,7 +175,7 @@ class Probe(Protocol):
         """Have the logits be those of every place of a dense head.
 
         Args:
-            who (str): What asks.
+            who (str): The loss that asks.
 
         Raises:
             ValueError: If some are left out.
