@@ -185,6 +185,58 @@ def test_losses_alone_know_losses_by_their_names():
         assert not known & (names | literals(tree)), module
 
 
+#: Where contracts are, types are real. What is left is listed: attributes
+#: of a module, which to a type checker may all be tensors, and calls that are
+#: passed on.
+TYPED = ('structures', 'ops', 'recorders', 'losses')
+UNTYPED = {
+    'recorders.base': ['Model = Any'],
+    'recorders.listening': [
+        'owner: object, name: str, function: Callable[..., Any]',
+        'def listened(*args: Any, **kwargs: Any) -> Any:',
+    ],
+    'losses.feature.fgfi': ['detector: Any,'],
+    'losses.base': [
+        'student: Union[Tensor, Sequence[Tensor]], *args: Any, **kwargs: Any'
+    ],
+}
+
+
+def test_contracts_have_types():
+    """There, `Any` is what is passed on (`**kwargs`), and nothing else but
+    what is listed above and local names for attributes of modules.
+    """
+    for module, path in modules().items():
+        if room_of(module) not in TYPED:
+            continue
+        tree = ast.parse(path.read_text())
+        passed_on = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.arguments)
+            for star in (node.vararg, node.kwarg)
+            if star is not None and star.annotation is not None
+            for inner in ast.walk(star.annotation)
+        }
+        local = {
+            id(node.annotation)
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            for node in ast.walk(function)
+            if isinstance(node, ast.AnnAssign)
+        }
+        text = path.read_text().splitlines()
+        found = [
+            text[node.lineno - 1].strip()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name)
+            and node.id == 'Any'
+            and id(node) not in passed_on | local
+        ]
+        listed = UNTYPED.get(module.removeprefix(f'{PACKAGE}.'), [])
+        assert set(found) <= set(listed), f'{module}: {found}'
+
+
 def test_the_shared_base_is_short():
     lines = (ROOT / PACKAGE / 'distillers/base.py').read_text().splitlines()
     assert len(lines) <= 200

@@ -13,6 +13,7 @@ from mmdet_rankkd.recorders import (
     LayerFeatures,
     LogitRecorder,
     MaskLogits,
+    Model,
     Recorder,
 )
 from mmdet_rankkd.registry import MODELS
@@ -24,7 +25,7 @@ from .teacher import Teacher
 
 def build_student(
     config: Union[dict, nn.Module], data_preprocessor: Optional[dict]
-) -> nn.Module:
+) -> Model:
     """Build the student.
 
     Args:

@@ -1,7 +1,16 @@
 """A model that is its student to checkpoints, optimizers and inference."""
 
 import logging
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    cast,
+)
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -9,6 +18,8 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.checkpoint.load import DISTILLER_PREFIX
 from mmdet_rankkd.compat import building_runner
+from mmdet_rankkd.losses import DistillLoss
+from mmdet_rankkd.recorders import Model
 
 from .preprocessor import own_or_students
 
@@ -126,9 +137,9 @@ class StudentWrapper(BaseModel):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        # To a type checker, attributes of modules may be tensors.
-        self.student: Any = student
-        self.losses: Any = losses
+        self.student: Model = student
+        # A ModuleDict of them is a Mapping in all but its type.
+        self.losses = cast(Mapping[str, DistillLoss], losses)
         self._resumes = bool(getattr(building_runner(), '_resume', False))
         self._register_state_dict_hook(to_checkpoint)
 

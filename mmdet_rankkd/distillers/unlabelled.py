@@ -4,13 +4,15 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
 Losses = Dict[str, Any]
 
 
-def split_images(samples: Sequence[Any]) -> Tuple[List[int], List[int]]:
+def split_images(
+    samples: Sequence[BaseDataElement],
+) -> Tuple[List[int], List[int]]:
     """Which images have annotations, and which do not.
 
     An image of an empty list of boxes has annotations. One without has no
@@ -31,7 +33,9 @@ def split_images(samples: Sequence[Any]) -> Tuple[List[int], List[int]]:
     return known, blank
 
 
-def without_objects(sample: Any, device: torch.device) -> Any:
+def without_objects(
+    sample: BaseDataElement, device: torch.device
+) -> BaseDataElement:
     """A copy of a data sample with an empty list of objects.
 
     Args:

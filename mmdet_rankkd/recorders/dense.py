@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import (
@@ -555,16 +555,16 @@ def columns_of(head: Model, class_map: Optional[ClassMap]) -> int:
     return class_map.count + int(softmax(head))
 
 
-def prior_grid(head: Model, scale: int = 1) -> List[Any]:
+def prior_grid(head: Model, scale: int = 1) -> List[Tuple[str, ...]]:
     """Stride and anchors (width, height) of each level of a dense head.
 
     On images of ``scale`` times the pixels a side.
     """
     generator = head.prior_generator
     anchors = getattr(generator, 'base_anchors', None)
-    levels: List[Any] = []
+    levels: List[Tuple[str, ...]] = []
     for i, stride in enumerate(generator.strides):
-        level: List[Any] = [f'stride {scale * stride[0]}x{scale * stride[1]}']
+        level = [f'stride {scale * stride[0]}x{scale * stride[1]}']
         if anchors is not None:
             sides = scale * (anchors[i][:, 2:] - anchors[i][:, :2])
             level += [f'{w:.4g}x{h:.4g}' for w, h in sides.tolist()]

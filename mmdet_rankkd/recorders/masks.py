@@ -3,10 +3,11 @@
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
@@ -186,7 +187,7 @@ def note(
     stage_weight: float,
     result: dict,
     mask_preds: Tensor,
-    sampling_results: Sequence[Any],
+    sampling_results: Sequence[SamplingResult],
     *args: object,
     **kwargs: object,
 ) -> None:
@@ -201,7 +202,7 @@ def note(
     stages.append(record)
 
 
-def mask_heads(model: Model) -> List[Any]:
+def mask_heads(model: Model) -> List[Model]:
     """Mask heads of a two-stage detector, one a stage."""
     heads = model.roi_head.mask_head
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

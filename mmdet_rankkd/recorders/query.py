@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.detectors import (
@@ -14,6 +14,8 @@ from mmdet.models.detectors import (
     DeformableDETR,
     GroundingDINO,
 )
+from mmdet.models.task_modules import BaseAssigner
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -50,8 +52,8 @@ class QueryRecord:
 
     logits: Optional[Tensor] = None
     boxes: Optional[Tensor] = None
-    samples: List[Any] = field(default_factory=list)
-    assigner: Any = None
+    samples: List[DetDataSample] = field(default_factory=list)
+    assigner: Optional[BaseAssigner] = None
 
 
 @MODELS.register_module()
@@ -147,7 +149,7 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         def note_loss(
             losses: dict,
             *args: object,
-            batch_data_samples: List[Any],
+            batch_data_samples: List[DetDataSample],
             dn_meta: Optional[Dict[str, int]] = None,
             **kwargs: object,
         ) -> None:
@@ -197,9 +199,9 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         self,
         student: Tuple[Tensor, Tensor],
         teacher: Tuple[Tensor, Tensor],
-        samples: Sequence[Any],
+        samples: Sequence[DetDataSample],
         background: bool,
-        assigner: Any,
+        assigner: BaseAssigner,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """Matched rows of logits, and the teacher's class of each."""
         rows: Dict[str, List[Tensor]] = dict(student=[], teacher=[], labels=[])
@@ -269,7 +271,7 @@ class QueryLogits(LogitRecorder[QueryRecord]):
 
 
 def decode(
-    model: Model, features: FeatureMaps, samples: Sequence[Any]
+    model: Model, features: FeatureMaps, samples: Sequence[DetDataSample]
 ) -> Tuple[Tensor, Tensor]:
     """Logits (B, Q, C) and boxes (B, Q, 4) of the last decoder layer."""
     inputs = model.forward_transformer(tuple(features), samples)

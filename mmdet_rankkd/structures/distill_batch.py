@@ -1,8 +1,9 @@
 """What a distiller hands to its losses in each step."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Protocol, Tuple, TypeVar
+from typing import List, Optional, Protocol, Tuple, TypeVar
 
+from mmengine.structures import BaseDataElement
 from torch import nn
 
 from .box_pair import BoxPair
@@ -37,7 +38,7 @@ class DistillBatch:
 
     logits: LogitPair
     student_model: nn.Module
-    data_samples: List[Any] = field(default_factory=list)
+    data_samples: List[BaseDataElement] = field(default_factory=list)
     features: Optional[FeaturePair] = None
     boxes: Optional[BoxPair] = None
     crossing: Optional[Crossing] = None
@@ -61,7 +62,7 @@ class DistillBatch:
             )
         return self.strong
 
-    def ground_truth(self, who: str) -> List[Any]:
+    def ground_truth(self, who: str) -> List[BaseDataElement]:
         """The data samples, with the objects of each image.
 
         Args:

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.diagnose import first_line
+from mmdet_rankkd.distillers import BaseDistiller
 from mmdet_rankkd.engine.launch import build_runner, guard_checkpoints
 from mmdet_rankkd.engine.recipe import class_count
 
@@ -248,7 +249,7 @@ def warnings_of_log() -> Iterator[List[str]]:
         logger.removeHandler(handler)
 
 
-def losses_for_heads(model: Any) -> Finding:
+def losses_for_heads(model: BaseDistiller) -> Finding:
     """What the losses themselves say about these heads."""
     columns = model.logits.columns(model.student)
     sigmoid = model.logits.sigmoid(model.student)

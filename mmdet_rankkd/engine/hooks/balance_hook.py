@@ -96,7 +96,7 @@ class BalanceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the names; take up what an earlier part measured."""
-        model: Any = unwrapped(runner.model)
+        model = unwrapped(runner.model)
         if not isinstance(model, BaseDistiller):
             raise TypeError(
                 'BalanceHook weighs the terms of a DistillDetector or '
@@ -146,7 +146,7 @@ class BalanceHook(Hook):
         for name, norm in norms.items():
             if not (own > 0 and norm > 0) or self._ratio(name) is None:
                 continue
-            loss: Any = model.losses[name]
+            loss = model.losses[name]
             value = math.log(own * loss.current_weight / norm)
             mean, count = self._means.get(name, [0.0, 0])
             keep = self.momentum if done >= self.steps else count / (count + 1)
@@ -161,7 +161,7 @@ class BalanceHook(Hook):
 
     def _set_weights(self, runner: Runner, model: BaseDistiller) -> None:
         for name, (mean, _) in self._means.items():
-            loss: Any = model.losses[name]
+            loss = model.losses[name]
             ratio = self._ratio(name)
             if ratio is not None:
                 loss.loss_weight = ratio * math.exp(mean)

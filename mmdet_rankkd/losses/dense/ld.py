@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmdet_rankkd.ops import box_iou, centre_distance
@@ -162,7 +163,9 @@ class LDLoss(DistillLoss):
         counts = weight > 0
         return self(pair.student[counts], pair.teacher[counts], weight[counts])
 
-    def region(self, pair: BoxPair, data_samples: Sequence[Any]) -> Tensor:
+    def region(
+        self, pair: BoxPair, data_samples: Sequence[BaseDataElement]
+    ) -> Tensor:
         """:func:`valuable_region` of all images, shape (N,).
 
         Raises:

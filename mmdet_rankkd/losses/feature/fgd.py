@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
@@ -311,7 +312,9 @@ def object_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def object_masks(
-    maps: Sequence[Tensor], data_samples: Sequence[Any], slip: bool = False
+    maps: Sequence[Tensor],
+    data_samples: Sequence[BaseDataElement],
+    slip: bool = False,
 ) -> List[Tensor]:
     """The :func:`object_mask` of each image for every level of a neck.
 

@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence, Union
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.ops import box_iou
@@ -163,7 +164,7 @@ def imitation_mask(
 def imitation_masks(
     detector: Any,
     maps: Sequence[Tensor],
-    data_samples: Sequence[Any],
+    data_samples: Sequence[BaseDataElement],
     factor: float,
 ) -> List[Tensor]:
     """Masks of fine-grained imitation for every level of a neck.
