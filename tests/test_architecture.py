@@ -1,6 +1,7 @@
 """The rooms of the package: who may import whom, late imports included."""
 
 import ast
+import re
 import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -235,6 +236,16 @@ def test_contracts_have_types():
         ]
         listed = UNTYPED.get(module.removeprefix(f'{PACKAGE}.'), [])
         assert set(found) <= set(listed), f'{module}: {found}'
+
+
+def test_a_thing_has_one_word():
+    """Those of before are not in the package, nor in what it says."""
+    gone = re.compile(
+        r'\b(logit|feature) hooks?\b|\bsurest\b|\bwatched\b', re.IGNORECASE
+    )
+    for module, path in modules().items():
+        text = ' '.join(path.read_text().split())
+        assert not gone.search(text), f'{module}: {gone.search(text)[0]}'
 
 
 def test_the_shared_base_is_short():

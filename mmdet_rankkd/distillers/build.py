@@ -185,7 +185,7 @@ class RecorderProbe:
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:
-    """Build a logit hook or a loss of its config, or return the object.
+    """Build a recorder or a loss of its config, or return the object.
 
     Raises:
         KeyError: If the type is not known.

@@ -574,7 +574,7 @@ def compare_classes(student: List[str], teacher: List[str]) -> None:
         problem + '. Logits are compared class by class. If only the '
         'spelling differs, set teacher=dict(..., check_classes=False). To '
         "compare the shared classes only, set class_map='names' on the "
-        'logit hook.'
+        'recorder of the logits.'
     )
 
 

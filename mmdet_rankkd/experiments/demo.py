@@ -290,7 +290,7 @@ def make_report(demo: Demo, page: Optional[Path] = None) -> Report:
             'on the ground-truth boxes of the validation images.'
             if demo.two_stage
             else 'at the ten locations of each validation image where the '
-            'teacher is surest.'
+            'teacher is most confident.'
         )
     compared = difference_grid(table, demo.results, list(demo.found))
     if len(compared) > 1:
@@ -400,7 +400,7 @@ def detections(demo: Demo) -> Picture:
         'detections',
         'Detections on the same images',
         draw_detections(models, root, score),
-        f'Scores above {score}; of overlapping boxes the surest. Dashed: '
+        f'Scores above {score}; of overlapping boxes the highest. Dashed: '
         'a class that is not in the image.',
     )
 

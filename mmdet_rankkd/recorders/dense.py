@@ -330,7 +330,7 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             )
             if positives:
                 return student_rows[keep], teacher_rows[keep]
-        top = surest(
+        top = highest_rows(
             confidence(teacher_rows, background), keep, len(levels[0])
         )
         return student_rows[top], teacher_rows[top]
@@ -455,7 +455,7 @@ def student_columns(head: Model, record: DenseRecord) -> int:
     return record.logits[0].shape[1] // anchors
 
 
-def surest(
+def highest_rows(
     scores: Tensor, keep: Optional[Tensor], images: int, count: int = 10
 ) -> Tensor:
     """Rows of the highest scores of each image, highest first.
@@ -494,8 +494,8 @@ def compare_heads(
         raise ValueError(
             f'the student has {counts[0]} classes and the teacher '
             f'{counts[1]}; logits can only be compared class by '
-            "class. Set class_map='names' on the logit hook to compare the "
-            'classes that they share.'
+            "class. Set class_map='names' on the recorder of the logits to "
+            'compare the classes that they share.'
         )
 
 

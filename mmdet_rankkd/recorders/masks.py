@@ -82,8 +82,8 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
                 raise ValueError(
                     f'the student has masks of {counts[0]} classes and the '
                     f'teacher of {counts[1]}; masks are compared class by '
-                    "class. Set class_map='names' on the logit hook to "
-                    'compare the classes that they share.'
+                    "class. Set class_map='names' on the recorder of the "
+                    'logits to compare the classes that they share.'
                 )
             sizes = [mask_size(m, stage) for m in (student, teacher)]
             if sizes[0] != sizes[1]:

@@ -61,8 +61,8 @@ class QueryLogits(LogitRecorder[QueryRecord]):
     """Class logits of queries that are about the same object.
 
     Which object a query answers for is decided anew in each network and
-    image, so queries are matched first: the surest queries of the teacher,
-    with their class and box, take the part of the ground truth in the
+    image, so queries are matched first: the most confident queries of the
+    teacher, with their class and box, take the part of the ground truth in the
     student's own Hungarian assigner. Matched queries of the last decoder
     layer are compared, weighted by the teacher's confidence (the highest
     class probability), with the mean over all processes. Queries of the
@@ -130,8 +130,9 @@ class QueryLogits(LogitRecorder[QueryRecord]):
     def describe(self) -> str:
         """Which rows and columns count, for the log."""
         return (
-            f"QueryLogits, the teacher's {self.queries} surest queries of an "
-            "image, matched with the student's, weighted by its confidence"
+            f"QueryLogits, the teacher's {self.queries} most confident "
+            "queries of an image, matched with the student's, weighted by its "
+            'confidence'
         )
 
     @contextmanager

@@ -101,7 +101,7 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
                 "teacher on the student's classes, set the student's "
                 'num_classes (model.student.roi_head.bbox_head.num_classes), '
                 "or compare the shared classes with class_map='names' on the "
-                'logit hook.'
+                'recorder of the logits.'
             )
         if not self.background or self.class_map is not None:
             for head in heads[0] + heads[1]:

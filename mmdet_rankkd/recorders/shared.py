@@ -1,4 +1,4 @@
-"""What several logit hooks do alike."""
+"""What several recorders do alike."""
 
 from typing import Optional, Sequence, Sized, Tuple
 
