@@ -118,9 +118,9 @@ def model_config(config: Config) -> ConfigDict:
     """Return all that a model is built of, out of its config.
 
     Args:
-        config (Config): With a ``model``. What MMEngine's Runner would add to
-            it is added: a ``data_preprocessor`` of its own, and the default
-            scope, as ``_scope_``.
+        config (Config): Config with a ``model``. What MMEngine's Runner would
+            add to it is added: a ``data_preprocessor`` of its own, and the
+            default scope, as ``_scope_``.
 
     Raises:
         ValueError: If it has no ``model``, or one without a type.

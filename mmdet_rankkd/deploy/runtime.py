@@ -56,7 +56,8 @@ class Detector:
 
     Args:
         path (str): The file.
-        threads (int, optional): Of ONNX Runtime; its own choice by default.
+        threads (int, optional): Threads of ONNX Runtime; its own choice by
+            default.
 
     Attributes:
         classes (list[str]): Names of the labels.
@@ -165,8 +166,8 @@ def select(
     """Choose detections among all locations, as MMDetection does.
 
     Args:
-        outputs (dict): Of the network for one image: ``boxes`` (P, 4) in
-            pixels of its input, ``scores`` (P, C), ``levels`` (P,) of the
+        outputs (dict): Outputs of the network for one image: ``boxes`` (P, 4)
+            in pixels of its input, ``scores`` (P, C), ``levels`` (P,) of the
             pyramid, and, of some heads, ``factors`` (P,), by which scores are
             multiplied after the highest of a level were chosen.
         settings (dict): ``select`` of them: ``score_thr``, ``nms_pre`` (the

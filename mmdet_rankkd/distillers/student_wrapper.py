@@ -73,8 +73,8 @@ def compare_learned(
     What the checkpoint has of other losses is removed from the state dict.
 
     Args:
-        state_dict (dict): Of a checkpoint.
-        prefix (str): Of the distiller's entries in it.
+        state_dict (dict): State dict of a checkpoint.
+        prefix (str): Prefix of the distiller's entries in it.
         learning (Sequence[str]): Names of the losses that learn.
         resumes (bool): Whether the training goes on with its optimizer.
 

@@ -363,7 +363,7 @@ class Teacher:
         Args:
             data (dict): ``inputs``, and ``teacher_inputs`` if the pipeline
                 gives the teacher images of its own.
-            student_preprocessor (nn.Module): Of the student.
+            student_preprocessor (nn.Module): That of the student.
             student_size (Sequence[int]): Height and width of what it gave.
 
         Returns:
@@ -424,8 +424,8 @@ class Teacher:
 
         Args:
             inputs (Tensor): Images as the teacher wants them.
-            records (dict): By name, a recorder and what it recorded on the
-                student.
+            records (dict): Records by name, a recorder and what it recorded on
+                the student.
             scales (list, optional): (width, height) of each of them over
                 the student's; None where all are 1.
 
@@ -503,7 +503,7 @@ def fold_norms(model: Model) -> None:
     """Fold the batch norms of backbone and neck into convolutions.
 
     Args:
-        model (nn.Module): In evaluation mode, with float32 or float64
+        model (nn.Module): Model in evaluation mode, with float32 or float64
             weights; changed in place.
 
     Raises:

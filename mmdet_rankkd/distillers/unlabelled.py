@@ -39,8 +39,8 @@ def without_objects(
     """A copy of a data sample with an empty list of objects.
 
     Args:
-        sample (DetDataSample): Of an image without annotations.
-        device (torch.device): Of the list.
+        sample (DetDataSample): Sample of an image without annotations.
+        device (torch.device): Device of the list.
     """
     sample = sample.new()
     for name in ('gt_instances', 'ignored_instances'):
@@ -60,7 +60,7 @@ def compare_processes(known: bool, blank: bool, device: torch.device) -> None:
     Args:
         known (bool): Whether this one has images with annotations.
         blank (bool): Whether it has some without.
-        device (torch.device): Of the tensors that are exchanged.
+        device (torch.device): Device of the tensors that are exchanged.
 
     Raises:
         ValueError: In all processes, if they have not.

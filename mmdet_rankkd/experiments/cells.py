@@ -109,8 +109,8 @@ class CellSet:
     ``{}`` in a path stands for the name of the student or of the teacher.
 
     Attributes:
-        name (str): Of its file.
-        task (str): Of ``TASKS``.
+        name (str): Name of its file.
+        task (str): Task of ``TASKS``.
         student (str): Config of the student that trains alone.
         teacher (dict): Arguments of the teacher.
         methods (dict): Fields of a :class:`Method` by its name.
@@ -332,7 +332,7 @@ def compose(
     the user relative to the current folder, so that it can be moved.
 
     Args:
-        cells (CellSet): Of :func:`read_cells`.
+        cells (CellSet): Cells of :func:`read_cells`.
         pair (str): One of its pairs.
         method (str): ``'alone'``, ``'kd'``, ``'kd+rank'``, ``'pkd+kd'``, ...
         losses (dict, optional): Arguments of losses by their class.

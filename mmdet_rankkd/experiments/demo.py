@@ -71,7 +71,7 @@ class Demo:
     """What a demo trained.
 
     Attributes:
-        table (Table): Of its rows.
+        table (Table): Table of its rows.
         jobs (dict): Those of each row, one a seed.
         found (dict): Their results.
         teacher (Job): The test of the teacher.
@@ -122,7 +122,7 @@ def run_demo(
 
     Args:
         name (str): Table in ``configs/sweeps``, with a single pair.
-        rows (Sequence[str], optional): Of the table, by title or method.
+        rows (Sequence[str], optional): Rows of the table, by title or method.
         seeds (Sequence[int], optional): Those of the table by default, and
             of detectors ``MORE_SEEDS`` of the rows ``REPEATED`` as well, if
             all then takes at most ``MINUTES``.

@@ -47,13 +47,14 @@ class Job:
     """A training, or the test of a checkpoint.
 
     Attributes:
-        name (str): Of its cell.
-        seed (int): Of the training.
+        name (str): Name of its cell.
+        seed (int): Seed of the training.
         config (str): File, or ``package::path``.
         folder (Path): Work dir.
         metric (str): Key of the metric that decides which epoch is best.
         options (tuple): ``KEY=VALUE`` items of the command.
-        checkpoint (str, optional): To be tested, in place of a training.
+        checkpoint (str, optional): Checkpoint to be tested, in place of a
+            training.
     """
 
     name: str

@@ -258,7 +258,7 @@ def rest_of(
         head (nn.Module): A dense head.
         layer (int): The layer.
         features (Sequence[Tensor]): Levels of the neck, for their number.
-        maps (HeadMaps): In its shapes.
+        maps (HeadMaps): Maps in its shapes.
     """
     device = features[0].device.type
     maps = HeadMaps(*([x.to(features[0]) for x in tower] for tower in maps))

@@ -463,7 +463,7 @@ def highest_rows(
     Args:
         scores (Tensor): Not negative, image by image, shape (B * N,).
         keep (Tensor, optional): Which rows may be chosen, shape (B * N,).
-        images (int): B.
+        images (int): Number of images, B.
         count (int): How many of each image; fewer if there are fewer.
 
     Returns:
@@ -603,7 +603,7 @@ def flatten(levels: Sequence[Tensor], columns: int) -> Tensor:
 
     Args:
         levels (Sequence[Tensor]): Shape (B, A * C, H, W) each.
-        columns (int): C.
+        columns (int): Number of columns, C.
 
     Returns:
         Tensor: Shape (N, C); levels one after the other, in each the images,

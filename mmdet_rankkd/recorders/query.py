@@ -42,8 +42,8 @@ class QueryRecord:
     """What the student's decoder gave in one training pass.
 
     Attributes:
-        logits (Tensor): Of the last layer, shape (B, Q, C), without queries
-            for denoising.
+        logits (Tensor): Logits of the last layer, shape (B, Q, C), without
+            queries for denoising.
         boxes (Tensor): Shape (B, Q, 4): centre, width and height as parts of
             the image.
         samples (list): Data samples of the batch.

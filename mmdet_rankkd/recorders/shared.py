@@ -49,7 +49,7 @@ def blank_image(model: Model, side: int) -> Tensor:
 
     Args:
         model (nn.Module): The network; see :func:`image_channels`.
-        side (int): In pixels.
+        side (int): Side in pixels.
     """
     weight = next(model.parameters())
     return weight.new_zeros(1, image_channels(model), side, side)

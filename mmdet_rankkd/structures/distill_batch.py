@@ -22,7 +22,7 @@ class DistillBatch:
     error that says how to get it.
 
     Attributes:
-        logits (LogitPair): Of the images, or of their first view.
+        logits (LogitPair): Logits of the images, or of their first view.
         student_model (nn.Module): The student, for what is fixed about it,
             such as its anchors.
         data_samples (list): Ground truth and facts of each image, as the

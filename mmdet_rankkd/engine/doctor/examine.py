@@ -65,12 +65,13 @@ def examine(
     changed.
 
     Args:
-        cfg (Config): With a ``model.teacher``.
-        images (int, optional): Of the validation set, that the teacher is
-            tested on; 0 to leave that out. By default 20, or as many as it
+        cfg (Config): Config with a ``model.teacher``.
+        images (int, optional): Images of the validation set, that the teacher
+            is tested on; 0 to leave that out. By default 20, or as many as it
             is through with in about ``PATIENCE``.
-        batches (int, optional): Of the training set, that are measured. By
-            default two, or one if that takes longer than ``PATIENCE``.
+        batches (int, optional): Batches of the training set, that are
+            measured. By default two, or one if that takes longer than
+            ``PATIENCE``.
         gpus (int): How many processes will train.
         say (Callable, optional): Is told what is being done.
         trust (bool): Execute pickled code in the checkpoints that the student

@@ -50,8 +50,8 @@ class Step:
         broken (list): Names of losses, gradients and logits that are not
             finite.
         unused (list): Parameters without a gradient.
-        seconds (dict): Of the plain ``'student'``, of all (``'step'``), of
-            the ``'teacher'`` and of each term.
+        seconds (dict): Seconds of the plain ``'student'``, of all
+            (``'step'``), of the ``'teacher'`` and of each term.
         memory (dict): Peak bytes of a GPU in ``'student'`` and ``'step'``.
         kept (dict): Bytes that the ``'student'`` and each term keep for the
             way back; see :class:`Kept`.

@@ -270,7 +270,7 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
 
     Args:
         steps (list[Step]): What was measured.
-        iterations (int): Of the whole training.
+        iterations (int): Iterations of the whole training.
         loading (float): Seconds until a batch was there.
     """
     names = dict.fromkeys(n for s in steps for n in s.seconds)

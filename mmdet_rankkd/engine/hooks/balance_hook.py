@@ -174,7 +174,7 @@ def measure(model: BaseDistiller, data: Any) -> Dict[str, float]:
     """Gradient norms at the shared layers of the terms that count now.
 
     Args:
-        model (BaseDistiller): In its training mode; left as it was.
+        model (BaseDistiller): Model in its training mode; left as it was.
         data (dict): A batch of the training loader.
 
     Returns:

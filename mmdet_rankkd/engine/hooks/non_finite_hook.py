@@ -31,8 +31,8 @@ class Step:
     """An iteration that has not been looked at yet.
 
     Attributes:
-        iteration (int): From 1, as in the log.
-        epoch (int): From 1.
+        iteration (int): Iteration from 1, as in the log.
+        epoch (int): Epoch from 1.
         losses (dict): What is back-propagated, by name; on their device.
         images (list): Facts of the images of the batch.
     """

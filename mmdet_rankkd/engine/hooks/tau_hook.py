@@ -52,7 +52,7 @@ class TauHook(Hook):
         logits (dict, optional): Their recorder, by default that of the
             distillation, or ``RoILogits`` for a student that trains alone.
         max_batches (int, optional): Stop after so many batches of the set.
-        boxes (str, optional): In pixels of what the ground truth is:
+        boxes (str, optional): Pixels that boxes of objects are in:
             ``'image'`` for the original image, ``'input'`` for the network's
             input. By default the order of the pipeline tells.
 

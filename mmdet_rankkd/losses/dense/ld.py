@@ -221,7 +221,7 @@ def valuable_region(
     Args:
         levels (list[Tensor]): Anchors, shape (A, 4), a level.
         boxes (Tensor): Objects, shape (G, 4).
-        margin (float): Gamma.
+        margin (float): Factor gamma, in [0, 1].
         topk (int): Anchors a level.
         slip (bool): ``reference_slip`` of :class:`LDLoss`.
 

@@ -34,7 +34,7 @@ def fgfi_loss(
 
     Args:
         student (Sequence[Tensor]): Adapted maps, shape (B, C, H, W) each.
-        teacher (Sequence[Tensor]): Of the same shapes; detached.
+        teacher (Sequence[Tensor]): Maps of the same shapes; detached.
         masks (Sequence[Tensor]): Boolean, shape (B, H, W) each.
 
     Returns:
@@ -61,7 +61,7 @@ class FGFILoss(FeatureLoss):
 
     Args:
         levels (Sequence[int]): Levels of the neck.
-        mask_factor (float): In (0, 1).
+        mask_factor (float): Factor in (0, 1).
         loss_weight (float): Factor on the loss, the paper's lambda.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`; the published code leaves the loss out of
@@ -147,7 +147,7 @@ def imitation_mask(
         anchors (Tensor): Shape (H, W, A, 4); only its shape counts.
         boxes (Tensor): Objects, shape (G, 4).
         overlaps (Tensor): IoU of anchors and objects, (H * W * A, G).
-        factor (float): Of the best overlap of each object.
+        factor (float): Factor of the best overlap of each object.
 
     Returns:
         Tensor: Boolean, shape (H, W).
@@ -170,10 +170,10 @@ def imitation_masks(
     """Masks of fine-grained imitation for every level of a neck.
 
     Args:
-        detector (nn.Module): With anchors in its ``rpn_head`` or
+        detector (nn.Module): Detector with anchors in its ``rpn_head`` or
             ``bbox_head``.
         maps (Sequence[Tensor]): Levels of its neck, (B, C, H, W).
-        data_samples (Sequence): Of a training batch.
+        data_samples (Sequence): Data samples of a training batch.
         factor (float): See :class:`FGFILoss`.
 
     Returns:
