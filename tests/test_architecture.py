@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmdet_rankkd.registry import MODELS
 
@@ -236,6 +237,46 @@ def test_contracts_have_types():
         ]
         listed = UNTYPED.get(module.removeprefix(f'{PACKAGE}.'), [])
         assert set(found) <= set(listed), f'{module}: {found}'
+
+
+def private(tree):
+    """Names with one underscore that a module defines."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and ast.unparse(node.value) == 'self'
+        ):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return {x for x in found if re.fullmatch(r'_[a-zA-Z]\w*', x)}
+
+
+def test_tests_use_nothing_private():
+    """Of this package, so that what is private can change without them."""
+    known = set()
+    for path in modules().values():
+        known |= private(ast.parse(path.read_text()))
+    known -= set(vars(torch.nn.Module))  # of PyTorch, and overridden here
+    assert len(known) > 50
+    for path in sorted((ROOT / 'tests').rglob('*.py')):
+        tree = ast.parse(path.read_text())
+        own = private(tree)
+        for node in ast.walk(tree):
+            name = ''
+            if isinstance(node, ast.Attribute):
+                name = node.attr
+            elif isinstance(node, ast.alias):
+                name = node.name
+            elif isinstance(node, ast.Constant):
+                name = str(node.value).rpartition('.')[2]
+            if name in known - own:
+                where = f'{path.relative_to(ROOT)}, line {node.lineno}'
+                pytest.fail(f'{where}: {name} is private')
 
 
 def test_a_thing_has_one_word():

@@ -327,13 +327,15 @@ def verify_detector(
         for name, old in expected.items():
             largest = _largest(old.numpy(), given[name])
             found['scores'] = max(found['scores'], largest)
-        _compare(found, _predict(student, sample), detector(pixels))
+        compare_detections(found, _predict(student, sample), detector(pixels))
     _hold('scores', found['scores'], SCORE_BOUND)
     _hold('boxes', found['boxes'], BOX_BOUND)
     return found
 
 
-def _compare(found: Differences, expected: List[Tensor], given: Any) -> None:
+def compare_detections(
+    found: Differences, expected: List[Tensor], given: Any
+) -> None:
     """Pair the detections of both in one image.
 
     Raises:
