@@ -279,6 +279,12 @@ def test_tests_use_nothing_private():
                 pytest.fail(f'{where}: {name} is private')
 
 
+def test_the_first_line_of_an_error_is_taken_one_way():
+    for module, path in modules().items():
+        if module != f'{PACKAGE}.checkpoint.diagnose':
+            assert ".strip().split('\\n')[0]" not in path.read_text(), module
+
+
 def test_a_thing_has_one_word():
     """Those of before are not in the package, nor in what it says."""
     gone = re.compile(

@@ -24,6 +24,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.build import config_errors
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.checkpoint.load import StateDict, load_weights
 from mmdet_rankkd.checkpoint.read import (
@@ -191,7 +192,7 @@ def explain_data(cfg: Config, error: Exception) -> None:
     for what, split in (('training', 'train'), ('validation', 'val')):
         file, problems = problems_of(cfg.get(f'{split}_dataloader') or {})
         if problems:
-            reason = str(error).strip().split('\n')[0]
+            reason = first_line(str(error))
             raise ValueError(
                 f'the {what} set, {file}: {"; ".join(problems)}. '
                 f'Training ended with {type(error).__name__}: {reason}'

@@ -13,6 +13,7 @@ from typing import Optional, Tuple
 import torch
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.latest import (
     NOTE,
     has_checkpoint,
@@ -114,8 +115,7 @@ def run_job(job: Job) -> Optional[str]:
             train(job).write(job.folder)
         except Exception as error:
             traceback.print_exc()
-            reason = str(error).strip().split('\n')[0]
-            return f'{type(error).__name__}: {reason}'
+            return f'{type(error).__name__}: {first_line(str(error))}'
         finally:
             running.unlink()
     return None
