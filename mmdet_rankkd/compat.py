@@ -175,7 +175,7 @@ def when_imported(name: str, action: Callable[[], None]) -> None:
     """Call a function once a module is imported; at once if it is already.
 
     Args:
-        name (str): Of a module that is in no package.
+        name (str): Name of a module that is in no package.
         action (Callable): Called after the module was executed.
     """
     if name in sys.modules:

@@ -1,12 +1,16 @@
 """The rooms of the package: who may import whom, late imports included."""
 
 import ast
+import re
 import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
+
+from mmdet_rankkd.registry import MODELS
 
 from .helpers import ROOT
 
@@ -132,6 +136,168 @@ def test_a_room_imports_only_what_it_may(room, rooms, packages):
                 ok = first in packages.split()
                 ok = ok or first in sys.stdlib_module_names
             assert ok, f'{module} imports {name}'
+
+
+def literals(tree):
+    """Strings of a module that are no docstrings."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docs
+    }
+
+
+def losses():
+    """Names of all registered losses, and theirs in the log."""
+    import mmdet_rankkd.losses as room
+
+    kinds = [
+        x
+        for x in vars(room).values()
+        if isinstance(x, type) and issubclass(x, room.DistillLoss)
+    ]
+    concrete = [x for x in kinds if x.__name__ in MODELS.module_dict]
+    assert len(concrete) > 20
+    return {x.__name__ for x in concrete} | {x.loss_name for x in concrete}
+
+
+def test_losses_alone_know_losses_by_their_names():
+    """Neither by an import, an attribute nor a string: a loss says itself
+    what it needs. Messages may name one as an example of a type.
+    """
+    known = losses()
+    for module, path in modules().items():
+        if room_of(module) not in ('structures', 'recorders', 'distillers'):
+            continue
+        tree = ast.parse(path.read_text())
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        names |= {
+            n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)
+        }
+        names |= {x.split('.')[-1] for x in imports(module)}
+        assert not known & (names | literals(tree)), module
+
+
+#: Where contracts are, types are real. What is left is listed: attributes
+#: of a module, which to a type checker may all be tensors, and calls that are
+#: passed on.
+TYPED = ('structures', 'ops', 'recorders', 'losses')
+UNTYPED = {
+    'recorders.base': ['Model = Any'],
+    'recorders.listening': [
+        'owner: object, name: str, function: Callable[..., Any]',
+        'def listened(*args: Any, **kwargs: Any) -> Any:',
+    ],
+    'losses.feature.fgfi': ['detector: Any,'],
+    'losses.base': [
+        'student: Union[Tensor, Sequence[Tensor]], *args: Any, **kwargs: Any'
+    ],
+}
+
+
+def test_contracts_have_types():
+    """There, `Any` is what is passed on (`**kwargs`), and nothing else but
+    what is listed above and local names for attributes of modules.
+    """
+    for module, path in modules().items():
+        if room_of(module) not in TYPED:
+            continue
+        tree = ast.parse(path.read_text())
+        passed_on = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.arguments)
+            for star in (node.vararg, node.kwarg)
+            if star is not None and star.annotation is not None
+            for inner in ast.walk(star.annotation)
+        }
+        local = {
+            id(node.annotation)
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            for node in ast.walk(function)
+            if isinstance(node, ast.AnnAssign)
+        }
+        text = path.read_text().splitlines()
+        found = [
+            text[node.lineno - 1].strip()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name)
+            and node.id == 'Any'
+            and id(node) not in passed_on | local
+        ]
+        listed = UNTYPED.get(module.removeprefix(f'{PACKAGE}.'), [])
+        assert set(found) <= set(listed), f'{module}: {found}'
+
+
+def private(tree):
+    """Names with one underscore that a module defines."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and ast.unparse(node.value) == 'self'
+        ):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return {x for x in found if re.fullmatch(r'_[a-zA-Z]\w*', x)}
+
+
+def test_tests_use_nothing_private():
+    """Of this package, so that what is private can change without them."""
+    known = set()
+    for path in modules().values():
+        known |= private(ast.parse(path.read_text()))
+    known -= set(vars(torch.nn.Module))  # of PyTorch, and overridden here
+    assert len(known) > 50
+    for path in sorted((ROOT / 'tests').rglob('*.py')):
+        tree = ast.parse(path.read_text())
+        own = private(tree)
+        for node in ast.walk(tree):
+            name = ''
+            if isinstance(node, ast.Attribute):
+                name = node.attr
+            elif isinstance(node, ast.alias):
+                name = node.name
+            elif isinstance(node, ast.Constant):
+                name = str(node.value).rpartition('.')[2]
+            if name in known - own:
+                where = f'{path.relative_to(ROOT)}, line {node.lineno}'
+                pytest.fail(f'{where}: {name} is private')
+
+
+def test_the_first_line_of_an_error_is_taken_one_way():
+    for module, path in modules().items():
+        if module != f'{PACKAGE}.checkpoint.diagnose':
+            assert ".strip().split('\\n')[0]" not in path.read_text(), module
+
+
+def test_a_thing_has_one_word():
+    """Those of before are not in the package, nor in what it says."""
+    gone = re.compile(
+        r'\b(logit|feature) hooks?\b|\bsurest\b|\bwatched\b', re.IGNORECASE
+    )
+    for module, path in modules().items():
+        text = ' '.join(path.read_text().split())
+        assert not gone.search(text), f'{module}: {gone.search(text)[0]}'
+
+
+def test_the_shared_base_is_short():
+    lines = (ROOT / PACKAGE / 'distillers/base.py').read_text().splitlines()
+    assert len(lines) <= 200
 
 
 def test_no_modules_import_each_other():

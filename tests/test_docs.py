@@ -1,16 +1,19 @@
 """What the documentation says exists, compiles and runs."""
 
 import ast
+import inspect
 import json
 import re
 import shlex
 import shutil
+import textwrap
 from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
 import mmdet
 import pytest
+import torch
 import yaml
 from mmengine.config import Config
 
@@ -26,6 +29,7 @@ from mmdet_rankkd.registry import (
     MODELS,
     TRANSFORMS,
 )
+from mmdet_rankkd.structures import DistillBatch, LogitPair
 
 from .helpers import ROOT, make_runner, save_teacher, write_coco_set
 from .test_deploy.conftest import coco_set, save  # noqa: F401
@@ -498,3 +502,28 @@ def run(words):
         ]
     rankkd([verb, *arguments], standalone_mode=False)
     return verb
+
+
+def test_the_recipe_of_a_loss():
+    """CONTRIBUTING's example computes, and has types as lint asks for."""
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    code = re.search(
+        r'^   ```python\n(.*?class MyLoss.*?)^   ```', text, re.S | re.M
+    )[1]
+    room = {
+        '__package__': 'mmdet_rankkd.losses.logit',
+        '__name__': 'mmdet_rankkd.losses.logit.my_loss',
+    }
+    try:
+        exec(textwrap.dedent(code), room)
+        student, teacher = torch.zeros(2, 3), torch.ones(2, 3)
+        loss = room['MyLoss'](loss_weight=0.5)
+        pair = LogitPair(student, teacher)
+        assert loss.distill(DistillBatch(pair, loss)) == 0.5
+    finally:
+        MODELS.module_dict.pop('MyLoss', None)
+    for function in (room['my_loss'], room['MyLoss'].rows):
+        signature = inspect.signature(function)
+        assert signature.return_annotation is torch.Tensor
+        named = [p for n, p in signature.parameters.items() if n != 'self']
+        assert all(p.annotation is not p.empty for p in named)

@@ -13,6 +13,7 @@ from torch import nn
 from yaml import SafeLoader, SequenceNode, load
 
 from .commands import refuse_commands
+from .diagnose import first_line
 from .read import locate_file
 
 #: Kinds of configs that are not executed.
@@ -73,7 +74,7 @@ def config_errors(name: str) -> Iterator[None]:
             f'{name}: a file that it names as _base_ is not there: {error}'
         ) from error
     except Exception as error:
-        reason = str(error).strip().split('\n')[0]
+        reason = first_line(str(error))
         raise ValueError(
             f'{name} cannot be read: {type(error).__name__}: {reason}'
         ) from error
@@ -118,9 +119,9 @@ def model_config(config: Config) -> ConfigDict:
     """Return all that a model is built of, out of its config.
 
     Args:
-        config (Config): With a ``model``. What MMEngine's Runner would add to
-            it is added: a ``data_preprocessor`` of its own, and the default
-            scope, as ``_scope_``.
+        config (Config): Config with a ``model``. What MMEngine's Runner would
+            add to it is added: a ``data_preprocessor`` of its own, and the
+            default scope, as ``_scope_``.
 
     Raises:
         ValueError: If it has no ``model``, or one without a type.

@@ -27,7 +27,7 @@ class ConvertFacts(TypedDict):
         source (str): The kind of file that it was read as.
         part (str): Which part of the file was taken.
         weights (int): Number of tensors.
-        parameters (int): Of the model.
+        parameters (int): Parameters of the model.
     """
 
     source: str

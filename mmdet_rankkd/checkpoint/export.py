@@ -35,14 +35,15 @@ class ExportFacts(TypedDict, total=False):
     Attributes:
         weights (int): Number of tensors.
         config (str): Whether the file has the student's config, and why not.
-        parameters (int): Of the student; only if its config is known.
+        parameters (int): Parameters of the student; only if its config is
+            known.
         needs (list[str]): Types of this package in the config, without which
             it cannot be built; only if it is known.
-        values (int): In all tensors; only if there is no config.
+        values (int): Values in all tensors; only if there is no config.
         dropped (dict): Number of entries left out, by their first word.
         bytes_before (int, optional): Size of a checkpoint that is a file.
         bytes_after (int): Size of the new file.
-        sha256 (str): Of the new file. It depends on the content alone.
+        sha256 (str): SHA-256 of the new file. It depends on the content alone.
     """
 
     weights: int

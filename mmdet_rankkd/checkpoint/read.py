@@ -34,8 +34,8 @@ class Meta(TypedDict, total=False):
 
     Attributes:
         cfg (str): The config of the training, as text.
-        dataset_meta (dict): With the names of the classes under ``classes``,
-            or ``CLASSES`` in old files.
+        dataset_meta (dict): Dataset meta with the names of the classes under
+            ``classes``, or ``CLASSES`` in old files.
         CLASSES (Sequence[str]): Names of the classes in files of
             MMDetection 2.
     """

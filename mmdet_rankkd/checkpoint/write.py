@@ -86,7 +86,7 @@ def write_whole(path: PathLike, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
@@ -99,7 +99,7 @@ def write_whole(path: PathLike, content: bytes) -> None:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the disk know of a new name, where the system can do that."""
     if not hasattr(os, 'O_DIRECTORY'):
         return

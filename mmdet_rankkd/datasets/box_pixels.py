@@ -68,8 +68,10 @@ def in_input_pixels(
     """Data samples with their boxes in pixels of the network's input.
 
     Args:
-        samples (Sequence[DetDataSample]): Of a batch; they are not changed.
-        pixels (str): In what their boxes are, ``'image'`` or ``'input'``.
+        samples (Sequence[DetDataSample]): Samples of a batch; they are not
+            changed.
+        pixels (str): What their boxes are in, ``'image'`` or
+            ``'input'``.
 
     Raises:
         ValueError: If the boxes are in pixels of the original image and a

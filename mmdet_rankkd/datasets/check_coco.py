@@ -26,8 +26,8 @@ def coco_problems(
     Args:
         file (str or Path): The annotation file.
         classes (Sequence[str]): Names of the classes of the data set.
-        folder (str or Path, optional): Of the images, if their files are to
-            be looked for.
+        folder (str or Path, optional): Folder of the images, if their files
+            are to be looked for.
 
     Returns:
         list[str]: A sentence without its stop for each kind of fault, with

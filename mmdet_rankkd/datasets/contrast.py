@@ -20,7 +20,7 @@ class ContrastDataset:
 
     Args:
         dataset (dict or BaseDataset): The set; its entries have ``gt_label``.
-        negatives (int): K.
+        negatives (int): Number of negatives, K.
 
     Raises:
         ValueError: If all images are of one class.

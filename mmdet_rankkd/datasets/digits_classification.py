@@ -84,8 +84,8 @@ def long_tail(count: int, imbalance: float) -> np.ndarray:
 
     Args:
         count (int): Images in all.
-        imbalance (float): Of the most frequent class against the rarest; what
-            rounding leaves goes to the most frequent classes.
+        imbalance (float): Ratio of the most frequent class to the rarest;
+            what rounding leaves goes to the most frequent classes.
 
     Returns:
         ndarray: Integers of shape (80,) that sum to the count.

@@ -50,7 +50,7 @@ class RandomResizedCrop(BaseTransform):
         size (int): Side of the result in pixels.
         scale (tuple[float, float]): Range of the area, as part of the image.
         ratio (tuple[float, float]): Range of width over height.
-        interpolation (str): Of ``mmcv.imresize``.
+        interpolation (str): Interpolation of ``mmcv.imresize``.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class ResizeShort(BaseTransform):
     """Resize so that the shorter side has a given length.
 
     Args:
-        size (int): Of the shorter side in pixels.
-        interpolation (str): Of ``mmcv.imresize``.
+        size (int): Size of the shorter side in pixels.
+        interpolation (str): Interpolation of ``mmcv.imresize``.
     """
 
     def __init__(self, size: int, interpolation: str = 'bilinear') -> None:
@@ -156,9 +156,9 @@ class RandomNoiseErasing(BaseTransform):
     set, rounded to pixels.
 
     Args:
-        prob (float): Of doing so.
-        mean (tuple[float, float, float]): In the order of ``img``.
-        std (tuple[float, float, float]): In the order of ``img``.
+        prob (float): Probability that an image is changed.
+        mean (tuple[float, float, float]): Mean in the order of ``img``.
+        std (tuple[float, float, float]): Deviation in the order of ``img``.
         area (tuple[float, float]): Range of the box over the image.
         ratio (float): Greatest aspect ratio; the least is its inverse.
     """

@@ -72,10 +72,10 @@ class TwoResolutions(BaseTransform):
             with other sizes, which then draws the same (``RandomResize`` with
             a ``ratio_range``, ``RandomChoiceResize`` with as many scales,
             ``RandomResizedCrop`` of the same part).
-        scale (int, optional): In place of ``teacher``: exactly so many times
-            the student's pixels a side, whatever its resize gave. Dense heads
-            and features, which are compared place by place, need this and
-            ``teacher=dict(..., input_scale=...)`` of the distiller.
+        scale (int, optional): Scale in place of ``teacher``: exactly so many
+            times the student's pixels a side, whatever its resize gave. Dense
+            heads and features, which are compared place by place, need this
+            and ``teacher=dict(..., input_scale=...)`` of the distiller.
         teacher_only (bool): Give the teacher's image as ``inputs``, to test
             the teacher alone.
 

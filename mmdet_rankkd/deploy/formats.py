@@ -40,13 +40,15 @@ class Differences(TypedDict, total=False):
     """Largest differences between a file and the PyTorch student.
 
     Attributes:
-        images (int): Compared.
-        scores (float): Of class scores or logits, at all locations.
-        boxes (float): Of sides of boxes at all locations, in pixels of the
-            network's input.
-        detections (int): Of the PyTorch student, all of which the file found.
-        detected_scores (float): Of those.
-        detected_boxes (float): Of those, in pixels of the image.
+        images (int): How many images were compared.
+        scores (float): Difference of class scores or logits, at all locations.
+        boxes (float): Difference of sides of boxes at all locations, in
+            pixels of the network's input.
+        detections (int): Detections of the PyTorch student, all of which the
+            file found.
+        detected_scores (float): Difference of the scores of those.
+        detected_boxes (float): Difference of their boxes, in pixels of the
+            image.
     """
 
     images: int
@@ -83,7 +85,7 @@ def write_safetensors(
     last bit.
 
     Args:
-        student (Student): To write.
+        student (Student): Student to write.
         path (str or Path): File to write.
         samples (Sequence[Sample]): Images to verify it on.
         force (bool): Overwrite the file if it exists.
@@ -158,7 +160,7 @@ def write_onnx(
     written only if both agree within ``SCORE_BOUND`` and ``BOX_BOUND``.
 
     Args:
-        student (Student): To write.
+        student (Student): Student to write.
         path (str or Path): File to write.
         samples (Sequence[Sample]): Images to verify it on, one at least.
         force (bool): Overwrite the file if it exists.
@@ -325,13 +327,15 @@ def verify_detector(
         for name, old in expected.items():
             largest = _largest(old.numpy(), given[name])
             found['scores'] = max(found['scores'], largest)
-        _compare(found, _predict(student, sample), detector(pixels))
+        compare_detections(found, _predict(student, sample), detector(pixels))
     _hold('scores', found['scores'], SCORE_BOUND)
     _hold('boxes', found['boxes'], BOX_BOUND)
     return found
 
 
-def _compare(found: Differences, expected: List[Tensor], given: Any) -> None:
+def compare_detections(
+    found: Differences, expected: List[Tensor], given: Any
+) -> None:
     """Pair the detections of both in one image.
 
     Raises:

@@ -22,7 +22,7 @@ class DenseGraph(nn.Module):
     """A dense detector up to its boxes, before any is left out.
 
     Args:
-        detector (SingleStageDetector): In eval mode.
+        detector (SingleStageDetector): Detector in eval mode.
     """
 
     names = ('boxes', 'scores', 'levels', 'factors')
@@ -109,7 +109,7 @@ class ClassifierGraph(nn.Module):
     """An image classifier up to its logits.
 
     Args:
-        classifier (ImageClassifier): In eval mode.
+        classifier (ImageClassifier): Classifier in eval mode.
     """
 
     names = ('logits',)

@@ -37,7 +37,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in an image, surest first.
+    """What was found in an image, highest score first.
 
     Attributes:
         boxes (ndarray): Shape (N, 4), float32, x1, y1, x2, y2 in pixels of
@@ -56,7 +56,8 @@ class Detector:
 
     Args:
         path (str): The file.
-        threads (int, optional): Of ONNX Runtime; its own choice by default.
+        threads (int, optional): Threads of ONNX Runtime; its own choice by
+            default.
 
     Attributes:
         classes (list[str]): Names of the labels.
@@ -165,17 +166,17 @@ def select(
     """Choose detections among all locations, as MMDetection does.
 
     Args:
-        outputs (dict): Of the network for one image: ``boxes`` (P, 4) in
-            pixels of its input, ``scores`` (P, C), ``levels`` (P,) of the
+        outputs (dict): Outputs of the network for one image: ``boxes`` (P, 4)
+            in pixels of its input, ``scores`` (P, C), ``levels`` (P,) of the
             pyramid, and, of some heads, ``factors`` (P,), by which scores are
-            multiplied after the surest of a level were chosen.
+            multiplied after the highest of a level were chosen.
         settings (dict): ``select`` of them: ``score_thr``, ``nms_pre`` (the
-            surest of each level), ``clip``, ``min_bbox_size``,
+            highest of each level), ``clip``, ``min_bbox_size``,
             ``iou_threshold``, ``class_agnostic`` and ``max_per_img``.
         prepared (Prepared): The image.
     """
     rules = settings['select']
-    rows, labels = surest(outputs['scores'], outputs['levels'], rules)
+    rows, labels = highest_scores(outputs['scores'], outputs['levels'], rules)
     boxes = outputs['boxes'][rows]
     scores = outputs['scores'][rows, labels]
     if rules['clip']:
@@ -200,10 +201,10 @@ def sides(width: float, height: float) -> np.ndarray:
     return np.array([width, height, width, height], np.float32)
 
 
-def surest(
+def highest_scores(
     scores: np.ndarray, levels: np.ndarray, rules: Dict[str, Any]
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Rows and classes of the surest scores of each level."""
+    """Rows and classes of the highest scores of each level."""
     rows, labels = [], []
     for level in np.unique(levels):
         here = np.flatnonzero(levels == level)
@@ -226,7 +227,7 @@ def apart(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def suppress(
     boxes: np.ndarray, scores: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Places of the boxes that no surer one overlaps, surest first."""
+    """Places of boxes that none of a higher score overlaps, highest first."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     order = np.argsort(-scores, kind='stable')
     kept = []

@@ -23,9 +23,9 @@ class Shipped:
     """What was written of a student.
 
     Attributes:
-        student (Student): It.
+        student (Student): The student.
         samples (list[Sample]): The images that it was tried on.
-        plain (ExportFacts): Of the plain checkpoint.
+        plain (ExportFacts): Facts of the plain checkpoint.
         verified (dict): A sentence for each other file, by its name.
     """
 
@@ -51,7 +51,8 @@ def ship_student(
     is.
 
     Args:
-        checkpoint (str): Of the training; see :func:`export_student`.
+        checkpoint (str): Checkpoint of the training; see
+            :func:`export_student`.
         out (str): The plain checkpoint.
         half (bool): Round the weights to float16. The ONNX graph computes in
             float32 with the rounded weights.
@@ -59,8 +60,8 @@ def ship_student(
         trust (bool): Execute pickled code in the checkpoint.
         safetensors (str, optional): File of that format.
         onnx (str, optional): File of that format.
-        images (Sequence[str]): To verify them on; by default four of the test
-            set.
+        images (Sequence[str]): Images to verify them on; by default four of
+            the test set.
 
     Raises:
         FileExistsError: If a file exists and ``force`` is not set.

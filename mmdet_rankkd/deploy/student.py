@@ -30,9 +30,10 @@ class Student:
     """The student of a training checkpoint.
 
     Attributes:
-        model (BaseModel): In eval mode, in float32.
+        model (BaseModel): Model in eval mode, in float32.
         config (Config): That of the plain student.
-        weights (dict): To ship; those of the model, perhaps in float16.
+        weights (dict): Weights to ship; those of the model, perhaps in
+            float16.
         classes (list[str]): Names of the classes, if the file knows them.
     """
 
@@ -113,8 +114,8 @@ def find_samples(
     """Images, through the student's own test pipeline.
 
     Args:
-        student (Student): With a ``test_dataloader`` (or ``val_dataloader``)
-            in its config.
+        student (Student): Student with a ``test_dataloader`` (or
+            ``val_dataloader``) in its config.
         files (Sequence[str]): Images; by default the first of the test set.
         count (int): How many of the test set.
 

@@ -1,6 +1,7 @@
-from .base import BaseDistiller, DistillDataPreprocessor
+from .base import BaseDistiller
 from .classifier import DistillClassifier
 from .detector import DistillDetector
+from .preprocessor import DistillDataPreprocessor
 from .teacher import Teacher
 
 __all__ = [

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.recorders import LogitRecorder, Recorder
 from mmdet_rankkd.structures import DistillBatch, teacher_scales
 
@@ -66,7 +67,7 @@ class BaseDistiller(StudentWrapper):
         **unknown: Any,
     ) -> None:
         refuse_unknown(self, unknown)
-        model: Any = build_student(student, data_preprocessor)
+        model = build_student(student, data_preprocessor)
         preprocessor = DistillDataPreprocessor(
             model.data_preprocessor, self._teacher_inputs
         )
@@ -82,8 +83,7 @@ class BaseDistiller(StudentWrapper):
         self.recorders: Dict[str, Recorder] = {'logits': self.logits}
         self.recorders.update(probe.recorders)
         self.log_tau = log_tau
-        self._is_ready = False
-        self._has_begun = False
+        self._is_ready = self._has_begun = False
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
         """``to``, ``cuda``, ``half``, ...: the teacher follows."""
@@ -108,7 +108,7 @@ class BaseDistiller(StudentWrapper):
                 loss.teacher_is_ready(teacher)
             self._is_ready = True
 
-    def active_losses(self) -> Dict[str, Any]:
+    def active_losses(self) -> Dict[str, DistillLoss]:
         """Losses that count now, at this point of the Runner's training."""
         hub = MessageHub.get_current_instance()
         now = [hub.runtime_info.get(name) for name in ('epoch', 'iter')]
@@ -147,9 +147,8 @@ class BaseDistiller(StudentWrapper):
             data_samples (list, optional): Annotations and image facts.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
             teacher_inputs (Tensor, optional): The images as the teacher
-                wants them, where that differs, by our data preprocessor. The
-                data samples' ``teacher_scale`` is their size over that of
-                ``inputs``, if it is another.
+                wants them, where that differs. Each data sample's
+                ``teacher_scale`` is their size over that of ``inputs``.
         """
         if mode != 'loss':
             return self.student(inputs, data_samples, mode)
@@ -162,7 +161,7 @@ class BaseDistiller(StudentWrapper):
         data_samples: Optional[list],
         teacher_inputs: Optional[Tensor],
     ) -> Tuple[Any, Optional[DistillBatch]]:
-        """The student's losses and, where a loss of ours counts, a replay."""
+        """The student's losses and, where a loss counts, a replay."""
         if not self._compares():
             return self.student(inputs, data_samples, mode='loss'), None
         self.prepare()
@@ -191,7 +190,8 @@ class BaseDistiller(StudentWrapper):
             begin(self.losses, losses, batch)
             self._has_begun = True
         for name, loss in self.losses.items():
-            value = loss.value(batch) if name in active else loss.idle()
+            given = batch if name in active else None
+            value = loss.value(given) if given else loss.idle()
             if value is not None:
                 losses[name] = value
         tau = tau_of(batch) if active and self.log_tau else None

@@ -13,6 +13,7 @@ from mmdet_rankkd.recorders import (
     LayerFeatures,
     LogitRecorder,
     MaskLogits,
+    Model,
     Recorder,
 )
 from mmdet_rankkd.registry import MODELS
@@ -24,7 +25,7 @@ from .teacher import Teacher
 
 def build_student(
     config: Union[dict, nn.Module], data_preprocessor: Optional[dict]
-) -> nn.Module:
+) -> Model:
     """Build the student.
 
     Args:
@@ -126,9 +127,13 @@ class RecorderProbe:
         """Have the distributions of the boxes recorded in each step."""
         self.recorders.setdefault('boxes', BoxDistributions())
 
-    def masks(self) -> None:
-        """Have the masks of boxes recorded in each step."""
-        self.class_logits('MaskKDLoss')
+    def masks(self, who: str) -> None:
+        """Have the masks of boxes recorded in each step.
+
+        Raises:
+            ValueError: If the recorder is ``NoLogits``.
+        """
+        self.class_logits(who)
         recorder = MaskLogits(self.logits.class_map)
         self.recorders.setdefault('masks', recorder)
 
@@ -180,7 +185,7 @@ class RecorderProbe:
 
 
 def build_part(config: Union[dict, Any], what: str) -> Any:
-    """Build a logit hook or a loss of its config, or return the object.
+    """Build a recorder or a loss of its config, or return the object.
 
     Raises:
         KeyError: If the type is not known.

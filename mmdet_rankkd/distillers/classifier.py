@@ -32,7 +32,7 @@ class DistillClassifier(BaseDistiller):
     is told to.
 
     Args:
-        logits (dict, optional): The logit hook, ``ClsLogits`` by default.
+        logits (dict, optional): Their recorder, ``ClsLogits`` by default.
         **kwargs (Any): Those of :class:`BaseDistiller`.
     """
 

@@ -25,9 +25,9 @@ def own_random_numbers(
     """Context in which drawn numbers do not move those of the training.
 
     Args:
-        device (torch.device, optional): On which numbers are drawn beside
-            the CPU. Models are built on the CPU, so that its generator is
-            all there is by default.
+        device (torch.device, optional): Device on which numbers are drawn
+            beside the CPU. Models are built on the CPU, so that its generator
+            is all there is by default.
     """
     is_other = device is not None and device.type == 'cuda'
     return torch.random.fork_rng(devices=[device] if is_other else [])

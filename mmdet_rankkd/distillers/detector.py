@@ -37,7 +37,7 @@ class DistillDetector(BaseDistiller):
                 dict(type='mmdet_rankkd.KendallRankLoss'),
             ])
 
-    Dense detectors have ``DenseLogits`` as their logit hook, detectors with
+    Dense detectors have ``DenseLogits`` as their recorder, detectors with
     queries ``QueryLogits``. Arguments and rules are those of
     :class:`BaseDistiller`. Feature losses see the levels of the neck. What
     else a loss compares (``LDLoss`` distributions of boxes, ``CrossKDLoss``

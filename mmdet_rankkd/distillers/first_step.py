@@ -29,7 +29,7 @@ def begin(
     Args:
         losses (Mapping): The distiller's, by name.
         students (Mapping): The student's own, by name.
-        batch (DistillBatch): Of the first step.
+        batch (DistillBatch): Batch of the first step.
 
     Raises:
         ValueError: If the student has a loss of one of their names.

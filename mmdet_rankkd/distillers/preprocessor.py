@@ -4,8 +4,10 @@ from typing import Any, Callable, Optional, Sequence
 
 from torch import Tensor, nn
 
+from mmdet_rankkd.recorders import Model
 
-def own_or_students(module: Any, own: Callable, name: str) -> Any:
+
+def own_or_students(module: Model, own: Callable, name: str) -> Any:
     """An attribute of a module or, if it has none, of its student."""
     try:
         return own(name)

@@ -102,7 +102,7 @@ def cost(distiller: Distiller) -> str:
 
 
 def tau_of(batch: Optional[DistillBatch]) -> Optional[Tensor]:
-    """Mean tau of the rows that are watched, or None without an order."""
+    """Mean tau of the rows that count, or None without an order."""
     if batch is None:
         return None
     pair = batch.logits

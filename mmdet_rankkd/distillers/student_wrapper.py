@@ -1,7 +1,16 @@
 """A model that is its student to checkpoints, optimizers and inference."""
 
 import logging
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    cast,
+)
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -9,6 +18,8 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.checkpoint.load import DISTILLER_PREFIX
 from mmdet_rankkd.compat import building_runner
+from mmdet_rankkd.losses import DistillLoss
+from mmdet_rankkd.recorders import Model
 
 from .preprocessor import own_or_students
 
@@ -62,8 +73,8 @@ def compare_learned(
     What the checkpoint has of other losses is removed from the state dict.
 
     Args:
-        state_dict (dict): Of a checkpoint.
-        prefix (str): Of the distiller's entries in it.
+        state_dict (dict): State dict of a checkpoint.
+        prefix (str): Prefix of the distiller's entries in it.
         learning (Sequence[str]): Names of the losses that learn.
         resumes (bool): Whether the training goes on with its optimizer.
 
@@ -126,9 +137,9 @@ class StudentWrapper(BaseModel):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        # To a type checker, attributes of modules may be tensors.
-        self.student: Any = student
-        self.losses: Any = losses
+        self.student: Model = student
+        # A ModuleDict of them is a Mapping in all but its type.
+        self.losses = cast(Mapping[str, DistillLoss], losses)
         self._resumes = bool(getattr(building_runner(), '_resume', False))
         self._register_state_dict_hook(to_checkpoint)
 

@@ -35,7 +35,7 @@ from mmdet_rankkd.checkpoint.read import (
 )
 from mmdet_rankkd.compat import building_runner
 from mmdet_rankkd.losses.base import is_number
-from mmdet_rankkd.recorders import LogitRecorder, Recorder
+from mmdet_rankkd.recorders import LogitRecorder, Model, Recorder
 from mmdet_rankkd.recorders.base import NO_OTHER_SIZE
 from mmdet_rankkd.recorders.shared import (
     check_scales,
@@ -83,7 +83,7 @@ class Probing(Protocol[Found]):
     """A recorder that finds shapes before training."""
 
     def probe(
-        self, model: Any, role: str, size: Optional[int] = None
+        self, model: Model, role: str, size: Optional[int] = None
     ) -> Found:
         """What it records of a blank image of this side."""
 
@@ -180,7 +180,7 @@ class Teacher:
         self.classes = classes
         self.input_size = input_size
         self.input_scale = input_scale
-        self.model: Any = None
+        self.model: Model = None
         self.shares_inputs = False
         #: Folder of the config that is trained, where it is known.
         self.folder = config_folder()
@@ -191,12 +191,12 @@ class Teacher:
         """An EMA copy of the student shares the teacher."""
         return self
 
-    def build(self, student: Any, hook: LogitRecorder) -> nn.Module:
+    def build(self, student: Model, recorder: LogitRecorder) -> nn.Module:
         """Build, check and freeze the teacher; once.
 
         Args:
             student (nn.Module): Its device and dtype are followed.
-            hook (Any): The logit hook; its ``check`` raises if student and
+            recorder (LogitRecorder): Its ``check`` raises if student and
                 teacher do not match. If it has a ``class_map``, that is told
                 the names of the classes, which may differ then.
 
@@ -210,11 +210,11 @@ class Teacher:
             # The teacher's initial weights must not move the random numbers
             # of the training.
             with own_random_numbers():
-                model: Any = build_model(self.read_config())
-            self.check_recorder(student, model, hook)
+                model: Model = build_model(self.read_config())
+            self.check_recorder(student, model, recorder)
             facts = [self._load(model, checkpoint)]
             self._meta = Checkpoint(meta=checkpoint.get('meta') or {})
-            facts.append(self._match_classes(self._meta, hook))
+            facts.append(self._match_classes(self._meta, recorder))
             self._facts = facts
             if self.input_size is not None:
                 resize_inputs(model, self.input_size)
@@ -250,21 +250,21 @@ class Teacher:
             )
         return lines
 
-    def check(self, student: Any, hook: LogitRecorder) -> None:
-        """Check the teacher, which is built, for one more logit hook.
+    def check(self, student: Model, recorder: LogitRecorder) -> None:
+        """Check the teacher, which is built, for one more recorder of logits.
 
         Args:
             student (nn.Module): The student.
-            hook (Any): The logit hook; see :meth:`build`.
+            recorder (LogitRecorder): Another one; see :meth:`build`.
 
         Raises:
             TypeError, ValueError: As :meth:`build`.
         """
-        self.check_recorder(student, self.model, hook)
-        self._match_classes(self._meta, hook)
+        self.check_recorder(student, self.model, recorder)
+        self._match_classes(self._meta, recorder)
 
     def check_recorder(
-        self, student: Any, model: Any, recorder: Recorder
+        self, student: Model, model: Model, recorder: Recorder
     ) -> None:
         """Tell a recorder the teacher's resolution, and have it check both.
 
@@ -318,12 +318,12 @@ class Teacher:
         return checkpoint_classes(checkpoint)
 
     def _match_classes(
-        self, checkpoint: Checkpoint, hook: LogitRecorder
+        self, checkpoint: Checkpoint, recorder: LogitRecorder
     ) -> str:
         """Compare the class names; return what could be said of them."""
         teacher, student = self.class_names(checkpoint), current_classes()
-        class_map = hook.class_map
-        if not hook.compares_logits:
+        class_map = recorder.class_map
+        if not recorder.compares_logits:
             return 'classes: names not compared, as no logits are'
         if class_map is not None:
             class_map.match(student, teacher)
@@ -363,7 +363,7 @@ class Teacher:
         Args:
             data (dict): ``inputs``, and ``teacher_inputs`` if the pipeline
                 gives the teacher images of its own.
-            student_preprocessor (nn.Module): Of the student.
+            student_preprocessor (nn.Module): That of the student.
             student_size (Sequence[int]): Height and width of what it gave.
 
         Returns:
@@ -412,7 +412,7 @@ class Teacher:
     def replay(
         self,
         inputs: Tensor,
-        records: Mapping[str, Tuple[Recorder, Any]],
+        records: Mapping[str, Tuple[Recorder, object]],
         scales: Optional[Scales] = None,
     ) -> Dict[str, Any]:
         """Features of the images, then each recorder's replay on them.
@@ -424,8 +424,8 @@ class Teacher:
 
         Args:
             inputs (Tensor): Images as the teacher wants them.
-            records (dict): By name, a recorder and what it recorded on the
-                student.
+            records (dict): Records by name, a recorder and what it recorded on
+                the student.
             scales (list, optional): (width, height) of each of them over
                 the student's; None where all are 1.
 
@@ -470,7 +470,7 @@ class Teacher:
         return torch.autocast(device, self.dtype)
 
 
-def resize_inputs(model: Any, size: int) -> None:
+def resize_inputs(model: Model, size: int) -> None:
     """Have a model see its preprocessed images as squares of a side.
 
     Bilinear, corners not aligned, without antialiasing.
@@ -490,18 +490,20 @@ def resize_inputs(model: Any, size: int) -> None:
             'pipeline, by TwoResolutions'
         )
 
-    def resize(module: nn.Module, inputs: Tuple[Tensor, ...]) -> Any:
+    def resize(
+        module: nn.Module, inputs: Tuple[Tensor, ...]
+    ) -> Tuple[Tensor, ...]:
         images = F.interpolate(inputs[0], (size, size), mode='bilinear')
         return (images, *inputs[1:])
 
     model.backbone.register_forward_pre_hook(resize)
 
 
-def fold_norms(model: Any) -> None:
+def fold_norms(model: Model) -> None:
     """Fold the batch norms of backbone and neck into convolutions.
 
     Args:
-        model (nn.Module): In evaluation mode, with float32 or float64
+        model (nn.Module): Model in evaluation mode, with float32 or float64
             weights; changed in place.
 
     Raises:
@@ -572,7 +574,7 @@ def compare_classes(student: List[str], teacher: List[str]) -> None:
         problem + '. Logits are compared class by class. If only the '
         'spelling differs, set teacher=dict(..., check_classes=False). To '
         "compare the shared classes only, set class_map='names' on the "
-        'logit hook.'
+        'recorder of the logits.'
     )
 
 

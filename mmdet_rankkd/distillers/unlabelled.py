@@ -4,13 +4,15 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
 Losses = Dict[str, Any]
 
 
-def split_images(samples: Sequence[Any]) -> Tuple[List[int], List[int]]:
+def split_images(
+    samples: Sequence[BaseDataElement],
+) -> Tuple[List[int], List[int]]:
     """Which images have annotations, and which do not.
 
     An image of an empty list of boxes has annotations. One without has no
@@ -31,12 +33,14 @@ def split_images(samples: Sequence[Any]) -> Tuple[List[int], List[int]]:
     return known, blank
 
 
-def without_objects(sample: Any, device: torch.device) -> Any:
+def without_objects(
+    sample: BaseDataElement, device: torch.device
+) -> BaseDataElement:
     """A copy of a data sample with an empty list of objects.
 
     Args:
-        sample (DetDataSample): Of an image without annotations.
-        device (torch.device): Of the list.
+        sample (DetDataSample): Sample of an image without annotations.
+        device (torch.device): Device of the list.
     """
     sample = sample.new()
     for name in ('gt_instances', 'ignored_instances'):
@@ -56,7 +60,7 @@ def compare_processes(known: bool, blank: bool, device: torch.device) -> None:
     Args:
         known (bool): Whether this one has images with annotations.
         blank (bool): Whether it has some without.
-        device (torch.device): Of the tensors that are exchanged.
+        device (torch.device): Device of the tensors that are exchanged.
 
     Raises:
         ValueError: In all processes, if they have not.

@@ -28,7 +28,7 @@ class Cost:
         latency (tuple[float, float, float]): Lower quartile, median and upper
             quartile of the milliseconds from a resized image to detections or
             class scores.
-        threads (int): Of torch on the CPU.
+        threads (int): Threads of torch on the CPU.
         device (str): ``'cpu'``, or that of the network.
     """
 
@@ -53,8 +53,8 @@ def measure_cost(model: BaseModel, data: Dict[str, Any]) -> Cost:
     the image.
 
     Args:
-        model (BaseModel): In eval mode, with weights that were trained: with
-            others a detector finds more or less, and takes another time.
+        model (BaseModel): Model in eval mode, with weights that were trained:
+            with others a detector finds more or less, and takes another time.
         data (dict): A batch of one image, as a data loader gives it.
     """
     parameter = next(model.parameters())

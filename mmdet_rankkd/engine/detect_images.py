@@ -158,7 +158,7 @@ class Progress:
 
     Args:
         path (Path): The file; made if it is not there.
-        digest (str): Of the detector.
+        digest (str): Digest of the detector.
         files (Sequence[Path]): The images, in order.
         batch_size (int): Images at a time.
         restart (bool): Begin anew where the file is of something else.

@@ -24,6 +24,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.build import config_errors
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.latest import instead_of_damaged
 from mmdet_rankkd.checkpoint.load import StateDict, load_weights
 from mmdet_rankkd.checkpoint.read import (
@@ -84,12 +85,12 @@ def read_config(
 
     Args:
         path (str): The file, or ``package::path``.
-        work_dir (str, optional): In place of the config's, which is
+        work_dir (str, optional): Work dir in place of the config's, which is
             ``work_dirs/<name of the file>`` by default.
         options (Sequence[str]): ``KEY=VALUE`` items.
-        launcher (str): Of the processes of the training.
-        local_rank (int): Of this process, where the launcher does not say it
-            in the environment.
+        launcher (str): Launcher of the processes of the training.
+        local_rank (int): Local rank of this process, where the launcher does
+            not say it in the environment.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -153,7 +154,7 @@ def add_safe_hooks(cfg: Config) -> None:
     ``CheckpointHook``. None of them changes what is trained.
 
     Args:
-        cfg (Config): Of a training; its ``default_hooks`` are set.
+        cfg (Config): Config of a training; its ``default_hooks`` are set.
     """
     cfg.setdefault('default_hooks', {})
     hooks = cfg.default_hooks
@@ -180,7 +181,7 @@ def explain_data(cfg: Config, error: Exception) -> None:
     this package, which says by itself what is wrong.
 
     Args:
-        cfg (Config): Of the training.
+        cfg (Config): Config of the training.
         error (Exception): What the training ended with.
 
     Raises:
@@ -191,7 +192,7 @@ def explain_data(cfg: Config, error: Exception) -> None:
     for what, split in (('training', 'train'), ('validation', 'val')):
         file, problems = problems_of(cfg.get(f'{split}_dataloader') or {})
         if problems:
-            reason = str(error).strip().split('\n')[0]
+            reason = first_line(str(error))
             raise ValueError(
                 f'the {what} set, {file}: {"; ".join(problems)}. '
                 f'Training ended with {type(error).__name__}: {reason}'
@@ -202,8 +203,8 @@ def problems_of(loader: Mapping[str, Any]) -> Tuple[Path, List[str]]:
     """Annotation file of a data loader's config, and what is wrong with it.
 
     Args:
-        loader (Mapping): With a ``dataset``. Files that are no JSON have no
-            problems.
+        loader (Mapping): Loader with a ``dataset``. Files that are no JSON
+            have no problems.
     """
     dataset = innermost_config(loader.get('dataset') or ConfigDict())
     name = str(dataset.get('ann_file', ''))
@@ -250,7 +251,7 @@ def refuse_shards(cfg: Config) -> None:
     student's there: the first checkpoint would end the training.
 
     Args:
-        cfg (Config): Of a training.
+        cfg (Config): Config of a training.
 
     Raises:
         ValueError: If its model is a distiller and its strategy that one.
@@ -316,7 +317,7 @@ def train(
     """Train by a config.
 
     Args:
-        cfg (Config): Of :func:`read_config`.
+        cfg (Config): Config of :func:`read_config`.
         amp (bool): Automatic mixed precision.
         auto_scale_lr (bool): Scale the learning rate with the batch size.
         resume (str, optional): Checkpoint to go on from; ``'auto'`` for the
@@ -381,7 +382,7 @@ def test(
     """Test a checkpoint by a config.
 
     Args:
-        cfg (Config): Of :func:`read_config`.
+        cfg (Config): Config of :func:`read_config`.
         checkpoint (str): File of the weights.
         out (str, optional): Pickle file that predictions are written to.
         pictures (Pictures, optional): What becomes of the predictions.
@@ -423,9 +424,9 @@ def check_weights(runner: Runner, checkpoint: str, trust: bool) -> None:
     that a module of MMDetection knows of its weights will do.
 
     Args:
-        runner (Runner): Of the model.
-        checkpoint (str): Of the weights. Those at addresses other than http
-            are left to MMEngine.
+        runner (Runner): Runner of the model.
+        checkpoint (str): Checkpoint of the weights. Those at addresses other
+            than http are left to MMEngine.
         trust (bool): Execute pickled code in it.
     """
     if '://' in checkpoint and not checkpoint.startswith('http'):

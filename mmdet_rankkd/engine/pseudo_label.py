@@ -202,7 +202,7 @@ class Truth:
 
     Args:
         file (str): Annotations in COCO's form.
-        folder (str): Of the images.
+        folder (str): Folder of the images.
 
     Raises:
         FileNotFoundError: If one of them is not there.

@@ -30,7 +30,7 @@ class Family:
     """Networks that are compared alike.
 
     Attributes:
-        title (str): For people.
+        title (str): Title for people.
         default (str): The method, of ``METHODS``, where none is asked for.
         why (str): Why that method; said by the command.
         instead (str): The method where the two networks do not allow the
@@ -228,7 +228,7 @@ class Recipe:
     """What a distillation config says beside its files.
 
     Attributes:
-        family (str): Of ``FAMILIES``.
+        family (str): Family of ``FAMILIES``.
         distiller (str): Type of the model.
         logits (dict): The recorder.
         losses (list[dict]): The losses.
@@ -251,10 +251,10 @@ def choose_recipe(
     """Choose recorder and losses for two networks.
 
     Args:
-        student (nn.Module): Of random weights or others.
+        student (nn.Module): Student of random weights or others.
         teacher (nn.Module): Likewise.
-        method (str, optional): Of ``METHODS``, or several joined by ``+``;
-            the family's by default.
+        method (str, optional): Method of ``METHODS``, or several joined by
+            ``+``; the family's by default.
         losses (Sequence[str]): Names of losses in place of a method.
 
     Raises:
@@ -387,7 +387,7 @@ def check_fit(
 
     Args:
         recipe (Recipe): What was chosen.
-        student (nn.Module): Of random weights or others.
+        student (nn.Module): Student of random weights or others.
         teacher (nn.Module): Likewise.
         files (Teacher): Its config, from which it is built once more for the
             shapes of what is compared.
@@ -440,7 +440,7 @@ def fitting_recipe(
     """Choose a recipe that both networks allow.
 
     Args:
-        student (nn.Module): Of random weights or others.
+        student (nn.Module): Student of random weights or others.
         teacher (nn.Module): Likewise.
         files (Teacher): Its config; see :func:`check_fit`.
         method (str, optional): As of :func:`choose_recipe`. Without one,
@@ -595,7 +595,7 @@ def write_distillation(
         teacher (str): That of the teacher.
         checkpoint (str): Weights of the teacher.
         out (Path): File to write.
-        method (str, optional): Of ``METHODS``.
+        method (str, optional): Method of ``METHODS``.
         losses (Sequence[str]): Losses in place of a method.
         force (bool): Overwrite ``out`` if it exists.
 

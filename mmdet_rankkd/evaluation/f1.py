@@ -59,7 +59,7 @@ def best_f1(scores: np.ndarray, hits: np.ndarray, objects: int) -> F1:
     """Find the threshold of the highest F1 over all classes together.
 
     Args:
-        scores (np.ndarray): Of the boxes of all images, shape (N,).
+        scores (np.ndarray): Scores of the boxes of all images, shape (N,).
         hits (np.ndarray): Which of them are right, shape (N,), boolean.
         objects (int): How many there are to be found.
 

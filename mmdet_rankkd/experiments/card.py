@@ -35,9 +35,9 @@ class Sources:
     Attributes:
         training (dict): Config of the training; empty if it is not known.
         meta (dict): What the checkpoint says of itself.
-        metrics (dict): Of the student.
-        teacher_metrics (dict): Of the teacher.
-        teacher (BaseModel, optional): To be measured.
+        metrics (dict): Metrics of the student.
+        teacher_metrics (dict): Metrics of the teacher.
+        teacher (BaseModel, optional): Teacher to be measured.
         notes (list[str]): Where the figures are from, a sentence each.
     """
 
@@ -59,7 +59,7 @@ def read_sources(
     """Gather what is known of a training.
 
     Args:
-        checkpoint (str): Of the training.
+        checkpoint (str): Checkpoint of the training.
         trust (bool): Execute pickled code in it.
         teacher (tuple[str, str], optional): Config and checkpoint of the
             teacher. Those that the training names are not taken: a config is
@@ -151,9 +151,9 @@ def logged_metrics(folder: Path, meta: Mapping[str, Any]) -> Entry:
     """Metrics that were logged when a checkpoint was written, if any.
 
     Args:
-        folder (Path): Of the checkpoint.
-        meta (dict): Of the checkpoint, with ``epoch`` and ``iter``. One of
-            the two is the step of a validation, by the kind of training.
+        folder (Path): Folder of the checkpoint.
+        meta (dict): Facts of the checkpoint, with ``epoch`` and ``iter``. One
+            of the two is the step of a validation, by the kind of training.
     """
     steps = (meta.get('iter'), meta.get('epoch'))
     for entry in reversed(read_scalars(folder)):

@@ -109,8 +109,8 @@ class CellSet:
     ``{}`` in a path stands for the name of the student or of the teacher.
 
     Attributes:
-        name (str): Of its file.
-        task (str): Of ``TASKS``.
+        name (str): Name of its file.
+        task (str): Task of ``TASKS``.
         student (str): Config of the student that trains alone.
         teacher (dict): Arguments of the teacher.
         methods (dict): Fields of a :class:`Method` by its name.
@@ -120,8 +120,8 @@ class CellSet:
             loss under the method's name.
         rank (dict): Arguments of the ranking loss by the method that it is
             added to.
-        logits (dict, optional): The logit hook.
-        features (dict, optional): The feature hook.
+        logits (dict, optional): The recorder of the logits.
+        features (dict, optional): Arguments of the recorder of features.
         tau (dict, optional): Arguments of a ``TauHook`` beside the teacher.
         options (dict): Settings of every config, such as
             ``{'train_dataloader.batch_size': 32}``.
@@ -214,7 +214,7 @@ class CellSet:
         return read_config(self.student.format(pair_names(pair)[1]))
 
     def logits_of(self, pair: str) -> Optional[Settings]:
-        """The logit hook of a pair, if the wrapper's own is not meant."""
+        """Recorder of the logits of a pair, if it is not the wrapper's own."""
         return choose('pair', pair, self.pairs).get('logits', self.logits)
 
 
@@ -332,7 +332,7 @@ def compose(
     the user relative to the current folder, so that it can be moved.
 
     Args:
-        cells (CellSet): Of :func:`read_cells`.
+        cells (CellSet): Cells of :func:`read_cells`.
         pair (str): One of its pairs.
         method (str): ``'alone'``, ``'kd'``, ``'kd+rank'``, ``'pkd+kd'``, ...
         losses (dict, optional): Arguments of losses by their class.
@@ -355,13 +355,13 @@ def compose(
             type='mmdet.CrossEntropyLoss', loss_weight=found.ce
         )
     if found.losses:
-        hooks = dict(logits=logits, features=cells.features)
+        recorders = dict(logits=logits, features=cells.features)
         cfg.model = dict(
             type=cells.kind.wrapper,
             student=cfg.model,
             teacher=teacher,
             losses=found.losses,
-            **{key: hook for key, hook in hooks.items() if hook is not None},
+            **{k: x for k, x in recorders.items() if x is not None},
         )
     if found.two_views:
         cfg.train_dataloader.dataset.pipeline = cfg.two_views_pipeline

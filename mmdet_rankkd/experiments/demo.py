@@ -71,7 +71,7 @@ class Demo:
     """What a demo trained.
 
     Attributes:
-        table (Table): Of its rows.
+        table (Table): Table of its rows.
         jobs (dict): Those of each row, one a seed.
         found (dict): Their results.
         teacher (Job): The test of the teacher.
@@ -122,7 +122,7 @@ def run_demo(
 
     Args:
         name (str): Table in ``configs/sweeps``, with a single pair.
-        rows (Sequence[str], optional): Of the table, by title or method.
+        rows (Sequence[str], optional): Rows of the table, by title or method.
         seeds (Sequence[int], optional): Those of the table by default, and
             of detectors ``MORE_SEEDS`` of the rows ``REPEATED`` as well, if
             all then takes at most ``MINUTES``.
@@ -290,7 +290,7 @@ def make_report(demo: Demo, page: Optional[Path] = None) -> Report:
             'on the ground-truth boxes of the validation images.'
             if demo.two_stage
             else 'at the ten locations of each validation image where the '
-            'teacher is surest.'
+            'teacher is most confident.'
         )
     compared = difference_grid(table, demo.results, list(demo.found))
     if len(compared) > 1:
@@ -400,7 +400,7 @@ def detections(demo: Demo) -> Picture:
         'detections',
         'Detections on the same images',
         draw_detections(models, root, score),
-        f'Scores above {score}; of overlapping boxes the surest. Dashed: '
+        f'Scores above {score}; of overlapping boxes the highest. Dashed: '
         'a class that is not in the image.',
     )
 

@@ -41,7 +41,7 @@ def publish(table: Table, results: Results, root: Path) -> Tuple[Path, Path]:
 
     Args:
         table (Table): That the trainings belong to; others are left out.
-        results (Results): By name of the cell and by seed.
+        results (Results): Results by name of the cell and by seed.
         root (Path): Folder of the repository.
 
     Returns:

@@ -46,8 +46,8 @@ class RayPool:
     this package and share the current folder and that of the results.
 
     Args:
-        address (str): Of the cluster; ``'auto'`` is the one that this machine
-            belongs to.
+        address (str): Address of the cluster; ``'auto'`` is the one that this
+            machine belongs to.
 
     Raises:
         RuntimeError: If Ray is not installed or there is no such cluster.

@@ -48,7 +48,7 @@ class Picture:
     """A picture of a report.
 
     Attributes:
-        name (str): Of its PNG file.
+        name (str): Name of its PNG file.
         title (str): Heading.
         figure (Figure): What matplotlib drew.
         caption (str): What is seen.
@@ -86,8 +86,8 @@ class Report:
         text (str): What was trained on what.
         grids (list): Tables side by side.
         notes (str): Verdict, in lines.
-        pictures (list): In their order.
-        configs (dict): By what they are called.
+        pictures (list): Pictures in their order.
+        configs (dict): Configs by what they are called.
         links (list): Text and relative address of pages beside it.
     """
 

@@ -26,22 +26,22 @@ class Result:
     """A finished training, or the test of a checkpoint.
 
     Attributes:
-        name (str): Of the cell.
-        seed (int): Of the training.
+        name (str): Name of the cell.
+        seed (int): Seed of the training.
         last (dict): Metrics of the last validation, as they were logged.
         best (dict): Those of the validation at which the task's own metric
             was highest; the first of several.
         curves (dict): Points ``[iteration, value]`` of ``'val/<metric>'`` and
             ``'train/<loss>'``, at most about 200 each.
-        minutes (float): Of the process that finished it.
+        minutes (float): Minutes of the process that finished it.
         cpu_minutes (float): The same, of processor time.
         resumed (bool): Whether that process went on from a checkpoint.
         options (list): ``KEY=VALUE`` items of the command.
         config_hash (str): SHA-256 of the resolved config with the options,
             as JSON with sorted keys, without seed and work dir.
-        versions (dict): Of the libraries.
-        commit (str, optional): Of the repository that this package is in,
-            with ``-dirty`` behind it if tracked files were changed.
+        versions (dict): Versions of the libraries.
+        commit (str, optional): Commit of the repository that this package is
+            in, with ``-dirty`` behind it if tracked files were changed.
         device (str): That it ran on.
     """
 

@@ -25,10 +25,10 @@ def figures(
     them have. Trainings that did not log the figure are left out.
 
     Args:
-        table (Table): Of the row and column.
+        table (Table): Table of the row and column.
         row (str): Its title.
         column (str): Its title.
-        results (Results): By name of the cell and by seed.
+        results (Results): Results by name of the cell and by seed.
         epoch (str): ``'last'`` or ``'best'``, where the column does not say.
     """
     metric = table.metric(column)

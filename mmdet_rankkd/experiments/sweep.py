@@ -25,8 +25,8 @@ def jobs_of(
     """A job for each cell and seed; their configs are written.
 
     Args:
-        table (Table): Of the cells.
-        cells (Sequence[Cell]): Of ``table.plan()``.
+        table (Table): Table of the cells.
+        cells (Sequence[Cell]): Cells of ``table.plan()``.
         seeds (Sequence[int]): Each cell runs with each of them.
         out (Path): Folder of the work dirs, ``<cell>/seed<n>``, and of the
             configs, ``configs/<cell>.py``.
@@ -66,8 +66,8 @@ def run_table(
     """Train what has no result yet.
 
     Args:
-        table (Table): Of the cells.
-        cells (Sequence[Cell]): Of ``table.plan()``.
+        table (Table): Table of the cells.
+        cells (Sequence[Cell]): Cells of ``table.plan()``.
         seeds (Sequence[int]): Each cell runs with each of them.
         out (Path): Folder of the results.
         options (Sequence[str]): ``KEY=VALUE`` for all trainings.

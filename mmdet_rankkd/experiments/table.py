@@ -35,8 +35,8 @@ class Row:
     """A method, and what its trainings do otherwise.
 
     Attributes:
-        method (str, optional): Of the set of cells; a row without one shows
-            the paper's numbers alone.
+        method (str, optional): Method of the set of cells; a row without one
+            shows the paper's numbers alone.
         set (dict): Arguments of losses by their class.
         options (dict): Any other settings of the config, by their keys.
         against (Sequence[str], optional): Rows that it is compared with. By
@@ -64,11 +64,11 @@ class Column:
     """A pair of networks, and the figure that is shown of it.
 
     Attributes:
-        pair (str, optional): Of the set of cells.
+        pair (str, optional): Pair of the set of cells.
         pairs (Sequence[str]): Several, whose average is shown.
         set (dict): Arguments of losses by their class.
         options (dict): Any other settings of the config, by their keys.
-        metric (str, optional): Of ``METRICS``, or the key of a logged
+        metric (str, optional): Metric of ``METRICS``, or the key of a logged
             figure; that of the task by default.
         epoch (str, optional): ``'last'`` or ``'best'``; what is asked for
             when the table is shown by default.
@@ -101,14 +101,14 @@ class Table:
     """A table of trainings.
 
     Attributes:
-        name (str): Of its file.
+        name (str): Name of its file.
         title (str): What it shows.
         cells (CellSet): Where its pairs and methods are.
-        rows (dict): By their titles.
-        columns (dict): By their titles.
+        rows (dict): Rows by their titles.
+        columns (dict): Columns by their titles.
         seeds (Sequence[int]): Those of each training by default.
         paper (dict): The paper's numbers by row, one a column or None.
-        decimals (int): Of the figures.
+        decimals (int): Decimals of the figures.
         note (str): What a reader of its page should know.
     """
 

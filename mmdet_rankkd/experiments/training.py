@@ -13,6 +13,7 @@ from typing import Optional, Tuple
 import torch
 from mmengine.runner import Runner
 
+from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.checkpoint.latest import (
     NOTE,
     has_checkpoint,
@@ -47,13 +48,14 @@ class Job:
     """A training, or the test of a checkpoint.
 
     Attributes:
-        name (str): Of its cell.
-        seed (int): Of the training.
+        name (str): Name of its cell.
+        seed (int): Seed of the training.
         config (str): File, or ``package::path``.
         folder (Path): Work dir.
         metric (str): Key of the metric that decides which epoch is best.
         options (tuple): ``KEY=VALUE`` items of the command.
-        checkpoint (str, optional): To be tested, in place of a training.
+        checkpoint (str, optional): Checkpoint to be tested, in place of a
+            training.
     """
 
     name: str
@@ -113,8 +115,7 @@ def run_job(job: Job) -> Optional[str]:
             train(job).write(job.folder)
         except Exception as error:
             traceback.print_exc()
-            reason = str(error).strip().split('\n')[0]
-            return f'{type(error).__name__}: {reason}'
+            return f'{type(error).__name__}: {first_line(str(error))}'
         finally:
             running.unlink()
     return None

@@ -80,7 +80,7 @@ class DistilledHead(LinearHead):
 
     Cross-entropy acts on the class token's layer ``fc``; the teacher on that
     of the distillation token, ``fc_dist``, to be named as the layer of the
-    logit hook. Prediction averages the two logits, as DeiT does. Both layers
+    recorder. Prediction averages the two logits, as DeiT does. Both layers
     start at zero.
 
     Args:
@@ -102,7 +102,7 @@ class DistilledHead(LinearHead):
     def loss(
         self, feats: Sequence[Tensor], data_samples: Sequence[ClsDataSample]
     ) -> Dict[str, Tensor]:
-        """Losses of the class token; the other layer runs for the hook.
+        """Losses of the class token; the other layer runs for the recorder.
 
         It counts with a factor of zero, so that its parameters have a
         gradient where nothing distils: DistributedDataParallel waits for it.

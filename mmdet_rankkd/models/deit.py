@@ -36,12 +36,12 @@ class DeiT(Network):
     Keys of the state dict are timm's.
 
     Args:
-        width (int): Of the tokens.
+        width (int): Width of the tokens.
         depth (int): Blocks.
         heads (int): Attention heads.
         image_size (int): Side of the images in pixels.
         patch_size (int): Side of a patch in pixels.
-        drop_path (float): Of the last block.
+        drop_path (float): Rate of drop path of the last block.
         distilled (bool): Add a distillation token. ``forward`` then gives
             the class token and that one, for a ``DistilledHead``.
         init_cfg (dict, optional): As everywhere in MMEngine.

@@ -54,11 +54,11 @@ class PiT(Network):
     Keys of the state dict are those of the published code.
 
     Args:
-        width (int): Of the tokens of the first stage.
+        width (int): Width of the tokens of the first stage.
         depths (Sequence[int]): Blocks of the stages.
         heads (Sequence[int]): Attention heads of the stages.
         image_size (int): Side of the images in pixels.
-        drop_path (float): Of the last block.
+        drop_path (float): Rate of drop path of the last block.
         init_cfg (dict, optional): As everywhere in MMEngine.
     """
 

@@ -59,13 +59,13 @@ class PVT(Network):
     token in its last stage. Keys are those of the published code.
 
     Args:
-        widths (Sequence[int]): Of the tokens of the four stages.
+        widths (Sequence[int]): Widths of the tokens of the four stages.
         depths (Sequence[int]): Blocks of the stages.
         heads (Sequence[int]): Attention heads of the stages.
-        mlp_ratios (Sequence[int]): Of the stages.
-        reductions (Sequence[int]): Of the maps of keys and values.
+        mlp_ratios (Sequence[int]): Ratios of the MLPs of the stages.
+        reductions (Sequence[int]): Reductions of the maps of keys and values.
         image_size (int): Side of the images in pixels, a multiple of 32.
-        drop_path (float): Of the last block.
+        drop_path (float): Rate of drop path of the last block.
         init_cfg (dict, optional): As everywhere in MMEngine.
     """
 

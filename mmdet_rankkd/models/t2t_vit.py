@@ -36,7 +36,7 @@ class Performer(nn.Module):
 
     Args:
         inputs (int): Width of the tokens that come in.
-        width (int): Of those that go out.
+        width (int): Width of those that go out.
         features (int): Random features.
     """
 
@@ -99,12 +99,12 @@ class T2TViT(Network):
     Keys of the state dict are those of the published code.
 
     Args:
-        width (int): Of the tokens.
+        width (int): Width of the tokens.
         depth (int): Blocks.
         heads (int): Attention heads.
         image_size (int): Side of the images in pixels, a multiple of 16.
-        token_width (int): Of the tokens while they are gathered.
-        drop_path (float): Of the last block.
+        token_width (int): Width of the tokens while they are gathered.
+        drop_path (float): Rate of drop path of the last block.
         init_cfg (dict, optional): As everywhere in MMEngine.
 
     Raises:

@@ -14,7 +14,7 @@ def layer_norm(width: int) -> nn.LayerNorm:
     T2T-ViT has PyTorch's 1e-5 in some or all of its norms.
 
     Args:
-        width (int): Of the tokens.
+        width (int): Width of the tokens.
     """
     return nn.LayerNorm(width, eps=1e-6)
 
@@ -52,7 +52,7 @@ class Block(nn.Module):
     """Pre-norm transformer block.
 
     Args:
-        width (int): Of the tokens.
+        width (int): Width of the tokens.
         attention (nn.Module): Called on normalised tokens.
         mlp_ratio (int): Width of the hidden layer over ``width``.
         drop_path (float): Probability of skipping a branch for an image.

@@ -1,4 +1,4 @@
-from .base import LogitRecorder, Recorder
+from .base import LogitRecorder, Model, Recorder
 from .boxes import BoxDistributions
 from .classes import ClassMap
 from .cls import ClsLogits, ClsRecord
@@ -25,6 +25,7 @@ __all__ = [
     'LogitRecorder',
     'MaskLogits',
     'MaskRecord',
+    'Model',
     'NoLogits',
     'QueryLogits',
     'QueryRecord',

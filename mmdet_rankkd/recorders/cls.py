@@ -2,13 +2,13 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
-from mmdet_rankkd.structures import LogitPair, Scales
+from mmdet_rankkd.structures import ClsDataSample, LogitPair, Scales
 
 from .base import FeatureMaps, LogitRecorder, Model
 from .listening import listening
@@ -99,7 +99,7 @@ class ClsLogits(LogitRecorder[ClsRecord]):
         def note_labels(
             losses: dict,
             feats: FeatureMaps,
-            data_samples: Sequence[Any],
+            data_samples: Sequence[ClsDataSample],
             *args: object,
             **kwargs: object,
         ) -> None:

@@ -3,7 +3,7 @@
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 import torch
 from mmdet.models.dense_heads import FCOSHead
@@ -188,14 +188,14 @@ class CrossedHead(Recorder[CrossedRecord, Crossing]):
         return maps
 
 
-def levels_of(head: Model, tower: str) -> List[Sequence[Any]]:
+def levels_of(head: Model, tower: str) -> List[Sequence[Model]]:
     """Convolutions of a tower: of all levels, or a level each."""
     convs = getattr(head, tower)
     nested = len(convs) and isinstance(convs[0], nn.ModuleList)
     return list(convs) if nested else [convs]
 
 
-def index_of(convs: Sequence[Any], layer: int) -> int:
+def index_of(convs: Sequence[Model], layer: int) -> int:
     """How many convolutions there are up to a layer, itself included."""
     return layer if layer > 0 else len(convs) + layer
 
@@ -241,7 +241,7 @@ def same(x: Tensor) -> Tensor:
     return x
 
 
-def entered(conv: Any, given: Iterator[Tensor], x: Tensor) -> Tensor:
+def entered(conv: Model, given: Iterator[Tensor], x: Tensor) -> Tensor:
     """The next map, in place of what would come from the input."""
     rectifies = isinstance(getattr(conv, 'activate', None), nn.ReLU)
     return next(given).relu() if rectifies else next(given)
@@ -258,7 +258,7 @@ def rest_of(
         head (nn.Module): A dense head.
         layer (int): The layer.
         features (Sequence[Tensor]): Levels of the neck, for their number.
-        maps (HeadMaps): In its shapes.
+        maps (HeadMaps): Maps in its shapes.
     """
     device = features[0].device.type
     maps = HeadMaps(*([x.to(features[0]) for x in tower] for tower in maps))

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmdet.models.dense_heads import (
@@ -330,7 +330,7 @@ class DenseLogits(LogitRecorder[DenseRecord]):
             )
             if positives:
                 return student_rows[keep], teacher_rows[keep]
-        top = surest(
+        top = highest_rows(
             confidence(teacher_rows, background), keep, len(levels[0])
         )
         return student_rows[top], teacher_rows[top]
@@ -455,7 +455,7 @@ def student_columns(head: Model, record: DenseRecord) -> int:
     return record.logits[0].shape[1] // anchors
 
 
-def surest(
+def highest_rows(
     scores: Tensor, keep: Optional[Tensor], images: int, count: int = 10
 ) -> Tensor:
     """Rows of the highest scores of each image, highest first.
@@ -463,7 +463,7 @@ def surest(
     Args:
         scores (Tensor): Not negative, image by image, shape (B * N,).
         keep (Tensor, optional): Which rows may be chosen, shape (B * N,).
-        images (int): B.
+        images (int): Number of images, B.
         count (int): How many of each image; fewer if there are fewer.
 
     Returns:
@@ -494,8 +494,8 @@ def compare_heads(
         raise ValueError(
             f'the student has {counts[0]} classes and the teacher '
             f'{counts[1]}; logits can only be compared class by '
-            "class. Set class_map='names' on the logit hook to compare the "
-            'classes that they share.'
+            "class. Set class_map='names' on the recorder of the logits to "
+            'compare the classes that they share.'
         )
 
 
@@ -555,16 +555,16 @@ def columns_of(head: Model, class_map: Optional[ClassMap]) -> int:
     return class_map.count + int(softmax(head))
 
 
-def prior_grid(head: Model, scale: int = 1) -> List[Any]:
+def prior_grid(head: Model, scale: int = 1) -> List[Tuple[str, ...]]:
     """Stride and anchors (width, height) of each level of a dense head.
 
     On images of ``scale`` times the pixels a side.
     """
     generator = head.prior_generator
     anchors = getattr(generator, 'base_anchors', None)
-    levels: List[Any] = []
+    levels: List[Tuple[str, ...]] = []
     for i, stride in enumerate(generator.strides):
-        level: List[Any] = [f'stride {scale * stride[0]}x{scale * stride[1]}']
+        level = [f'stride {scale * stride[0]}x{scale * stride[1]}']
         if anchors is not None:
             sides = scale * (anchors[i][:, 2:] - anchors[i][:, :2])
             level += [f'{w:.4g}x{h:.4g}' for w, h in sides.tolist()]
@@ -603,7 +603,7 @@ def flatten(levels: Sequence[Tensor], columns: int) -> Tensor:
 
     Args:
         levels (Sequence[Tensor]): Shape (B, A * C, H, W) each.
-        columns (int): C.
+        columns (int): Number of columns, C.
 
     Returns:
         Tensor: Shape (N, C); levels one after the other, in each the images,

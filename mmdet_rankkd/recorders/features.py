@@ -53,9 +53,10 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
     that are left from 0.
 
     Args:
-        layer (str): Of the student: ``'backbone'`` of a classifier,
+        layer (str): Layer of the student: ``'backbone'`` of a classifier,
             ``'neck'`` of a detector, or any other.
-        teacher_layer (str, optional): Of the teacher, the same by default.
+        teacher_layer (str, optional): Layer of the teacher, the same
+            by default.
         probe_size (int): Side, in pixels, of the blank image that shapes are
             found with when the model is built: that of the training for
             classifiers.
@@ -217,8 +218,8 @@ def match_grids(student: Features, teacher: Features) -> List[Tuple[int, int]]:
     """Which maps have the same grid, of each grid the deepest ones.
 
     Args:
-        student (Features): Of an image.
-        teacher (Features): Of the same image at another resolution.
+        student (Features): Features of an image.
+        teacher (Features): Those of the same image at another resolution.
 
     Raises:
         ValueError: If none have, or if one is no map.

@@ -3,10 +3,11 @@
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
@@ -81,8 +82,8 @@ class MaskLogits(Recorder[List[MaskRecord], LogitPair]):
                 raise ValueError(
                     f'the student has masks of {counts[0]} classes and the '
                     f'teacher of {counts[1]}; masks are compared class by '
-                    "class. Set class_map='names' on the logit hook to "
-                    'compare the classes that they share.'
+                    "class. Set class_map='names' on the recorder of the "
+                    'logits to compare the classes that they share.'
                 )
             sizes = [mask_size(m, stage) for m in (student, teacher)]
             if sizes[0] != sizes[1]:
@@ -186,7 +187,7 @@ def note(
     stage_weight: float,
     result: dict,
     mask_preds: Tensor,
-    sampling_results: Sequence[Any],
+    sampling_results: Sequence[SamplingResult],
     *args: object,
     **kwargs: object,
 ) -> None:
@@ -201,7 +202,7 @@ def note(
     stages.append(record)
 
 
-def mask_heads(model: Model) -> List[Any]:
+def mask_heads(model: Model) -> List[Model]:
     """Mask heads of a two-stage detector, one a stage."""
     heads = model.roi_head.mask_head
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.detectors import (
@@ -14,6 +14,8 @@ from mmdet.models.detectors import (
     DeformableDETR,
     GroundingDINO,
 )
+from mmdet.models.task_modules import BaseAssigner
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -40,8 +42,8 @@ class QueryRecord:
     """What the student's decoder gave in one training pass.
 
     Attributes:
-        logits (Tensor): Of the last layer, shape (B, Q, C), without queries
-            for denoising.
+        logits (Tensor): Logits of the last layer, shape (B, Q, C), without
+            queries for denoising.
         boxes (Tensor): Shape (B, Q, 4): centre, width and height as parts of
             the image.
         samples (list): Data samples of the batch.
@@ -50,8 +52,8 @@ class QueryRecord:
 
     logits: Optional[Tensor] = None
     boxes: Optional[Tensor] = None
-    samples: List[Any] = field(default_factory=list)
-    assigner: Any = None
+    samples: List[DetDataSample] = field(default_factory=list)
+    assigner: Optional[BaseAssigner] = None
 
 
 @MODELS.register_module()
@@ -59,8 +61,8 @@ class QueryLogits(LogitRecorder[QueryRecord]):
     """Class logits of queries that are about the same object.
 
     Which object a query answers for is decided anew in each network and
-    image, so queries are matched first: the surest queries of the teacher,
-    with their class and box, take the part of the ground truth in the
+    image, so queries are matched first: the most confident queries of the
+    teacher, with their class and box, take the part of the ground truth in the
     student's own Hungarian assigner. Matched queries of the last decoder
     layer are compared, weighted by the teacher's confidence (the highest
     class probability), with the mean over all processes. Queries of the
@@ -130,8 +132,9 @@ class QueryLogits(LogitRecorder[QueryRecord]):
     def describe(self) -> str:
         """Which rows and columns count, for the log."""
         return (
-            f"QueryLogits, the teacher's {self.queries} surest queries of an "
-            "image, matched with the student's, weighted by its confidence"
+            f"QueryLogits, the teacher's {self.queries} most confident "
+            "queries of an image, matched with the student's, weighted by its "
+            'confidence'
         )
 
     @contextmanager
@@ -149,7 +152,7 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         def note_loss(
             losses: dict,
             *args: object,
-            batch_data_samples: List[Any],
+            batch_data_samples: List[DetDataSample],
             dn_meta: Optional[Dict[str, int]] = None,
             **kwargs: object,
         ) -> None:
@@ -199,9 +202,9 @@ class QueryLogits(LogitRecorder[QueryRecord]):
         self,
         student: Tuple[Tensor, Tensor],
         teacher: Tuple[Tensor, Tensor],
-        samples: Sequence[Any],
+        samples: Sequence[DetDataSample],
         background: bool,
-        assigner: Any,
+        assigner: BaseAssigner,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """Matched rows of logits, and the teacher's class of each."""
         rows: Dict[str, List[Tensor]] = dict(student=[], teacher=[], labels=[])
@@ -271,7 +274,7 @@ class QueryLogits(LogitRecorder[QueryRecord]):
 
 
 def decode(
-    model: Model, features: FeatureMaps, samples: Sequence[Any]
+    model: Model, features: FeatureMaps, samples: Sequence[DetDataSample]
 ) -> Tuple[Tensor, Tensor]:
     """Logits (B, Q, C) and boxes (B, Q, 4) of the last decoder layer."""
     inputs = model.forward_transformer(tuple(features), samples)

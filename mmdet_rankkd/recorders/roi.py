@@ -3,10 +3,11 @@
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from mmdet_rankkd.registry import MODELS
@@ -100,7 +101,7 @@ class RoILogits(LogitRecorder[List[RoIRecord]]):
                 "teacher on the student's classes, set the student's "
                 'num_classes (model.student.roi_head.bbox_head.num_classes), '
                 "or compare the shared classes with class_map='names' on the "
-                'logit hook.'
+                'recorder of the logits.'
             )
         if not self.background or self.class_map is not None:
             for head in heads[0] + heads[1]:
@@ -324,7 +325,7 @@ def note(
     )
 
 
-def box_heads(model: Model) -> List[Any]:
+def box_heads(model: Model) -> List[Model]:
     """Box heads of a two-stage detector, one a stage."""
     heads = model.roi_head.bbox_head
     return list(heads) if isinstance(heads, torch.nn.ModuleList) else [heads]
@@ -357,7 +358,7 @@ def scaled_rois(rois: Tensor, scales: Scales) -> Tensor:
     return torch.cat([rois[:, :1], rois[:, 1:] * factors[images]], 1)
 
 
-def ground_truth_rois(samples: Sequence[Any]) -> Tensor:
+def ground_truth_rois(samples: Sequence[DetDataSample]) -> Tensor:
     """Ground-truth boxes, in pixels of the network's input, as RoIs (N, 5)."""
     rois = []
     for index, sample in enumerate(samples):

@@ -1,6 +1,6 @@
-"""What several logit hooks do alike."""
+"""What several recorders do alike."""
 
-from typing import Any, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Sized, Tuple
 
 import torch.nn.functional as F
 from mmdet.models.detectors import BaseDetector
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from mmdet_rankkd.structures import Scales, teacher_scales
 
+from .base import Model
 from .classes import ClassMap
 
 
-def check_ran(found: Any, head: Any) -> None:
+def check_ran(found: Optional[Sized], head: object) -> None:
     """Raise RuntimeError if nothing was recorded of the student's head."""
     if found is None or len(found) == 0:
         raise RuntimeError(
@@ -43,12 +44,12 @@ def ranking_warning(columns: Optional[int]) -> Optional[str]:
     )
 
 
-def blank_image(model: Any, side: int) -> Tensor:
+def blank_image(model: Model, side: int) -> Tensor:
     """A black square in the channels, dtype and device of a network.
 
     Args:
         model (nn.Module): The network; see :func:`image_channels`.
-        side (int): In pixels.
+        side (int): Side in pixels.
     """
     weight = next(model.parameters())
     return weight.new_zeros(1, image_channels(model), side, side)
@@ -69,13 +70,13 @@ def is_detector(model: nn.Module) -> bool:
     return isinstance(model, BaseDetector)
 
 
-def images_of(model: Any, data: dict) -> Tensor:
+def images_of(model: Model, data: dict) -> Tensor:
     """A batch of raw images, on the model's own preprocessing."""
     return model.data_preprocessor(dict(inputs=data['inputs']))['inputs']
 
 
 def teacher_images(
-    teacher: Any, data: dict, student_size: Sequence[int], input_scale: int
+    teacher: Model, data: dict, student_size: Sequence[int], input_scale: int
 ) -> Tensor:
     """A batch of raw images as the teacher's config wants them.
 

@@ -10,9 +10,9 @@ class HeadMaps(NamedTuple):
     """Maps inside a dense head, behind a layer of each of its two towers.
 
     Attributes:
-        classes (list[Tensor]): Of the classes, a level each, shape
-            (B, C, H, W).
-        boxes (list[Tensor]): Of the boxes, likewise.
+        classes (list[Tensor]): Maps of the classes, a level each, shape (B,
+            C, H, W).
+        boxes (list[Tensor]): Maps of the boxes, likewise.
     """
 
     classes: List[Tensor]
@@ -23,7 +23,7 @@ class Predictions(NamedTuple):
     """What a dense head predicts at all places, row by row.
 
     Attributes:
-        logits (Tensor): Of the classes, each by itself, shape (N, C).
+        logits (Tensor): Logits of the classes, each by itself, shape (N, C).
         boxes (Tensor): Corners x1, y1, x2, y2 in pixels of the network's
             input, shape (N, 4); of heads that give distributions of the four
             sides their logits, shape (N, 4 * (n + 1)), n > 0.

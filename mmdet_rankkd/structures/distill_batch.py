@@ -1,8 +1,9 @@
 """What a distiller hands to its losses in each step."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Protocol, Tuple, TypeVar
+from typing import List, Optional, Protocol, Tuple, TypeVar
 
+from mmengine.structures import BaseDataElement
 from torch import nn
 
 from .box_pair import BoxPair
@@ -21,7 +22,7 @@ class DistillBatch:
     error that says how to get it.
 
     Attributes:
-        logits (LogitPair): Of the images, or of their first view.
+        logits (LogitPair): Logits of the images, or of their first view.
         student_model (nn.Module): The student, for what is fixed about it,
             such as its anchors.
         data_samples (list): Ground truth and facts of each image, as the
@@ -37,7 +38,7 @@ class DistillBatch:
 
     logits: LogitPair
     student_model: nn.Module
-    data_samples: List[Any] = field(default_factory=list)
+    data_samples: List[BaseDataElement] = field(default_factory=list)
     features: Optional[FeaturePair] = None
     boxes: Optional[BoxPair] = None
     crossing: Optional[Crossing] = None
@@ -61,7 +62,7 @@ class DistillBatch:
             )
         return self.strong
 
-    def ground_truth(self, who: str) -> List[Any]:
+    def ground_truth(self, who: str) -> List[BaseDataElement]:
         """The data samples, with the objects of each image.
 
         Args:
@@ -150,14 +151,22 @@ class Probe(Protocol):
             layer (int): See ``mmdet_rankkd.recorders.CrossedHead``.
         """
 
-    def masks(self) -> None:
-        """Have the masks of boxes recorded in each step."""
+    def masks(self, who: str) -> None:
+        """Have the masks of boxes recorded in each step.
+
+        Args:
+            who (str): The loss that asks.
+
+        Raises:
+            ValueError: If the config says that there are no class logits,
+                whose ``class_map`` tells the classes of the masks.
+        """
 
     def class_logits(self, who: str) -> None:
         """Have class logits recorded in each step.
 
         Args:
-            who (str): What asks.
+            who (str): The loss that asks.
 
         Raises:
             ValueError: If the config says that there are none.
@@ -167,7 +176,7 @@ class Probe(Protocol):
         """Have the logits be those of every place of a dense head.
 
         Args:
-            who (str): What asks.
+            who (str): The loss that asks.
 
         Raises:
             ValueError: If some are left out.

@@ -1,6 +1,8 @@
 """How much larger than the student's the teacher's images are."""
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
+
+from mmengine.structures import BaseDataElement
 
 #: Name among the facts of a data sample: (width, height) of the teacher's
 #: image over the student's, both before padding.
@@ -8,7 +10,9 @@ TEACHER_SCALE = 'teacher_scale'
 Scales = List[Tuple[float, float]]
 
 
-def teacher_scales(samples: Optional[Sequence[Any]]) -> Optional[Scales]:
+def teacher_scales(
+    samples: Optional[Sequence[BaseDataElement]],
+) -> Optional[Scales]:
     """Factors (width, height) that bring boxes to the teacher's pixels.
 
     Args:

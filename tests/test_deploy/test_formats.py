@@ -168,7 +168,7 @@ def test_bounds_hold(save, tmp_path, monkeypatch):
     student, samples = load(save('fcos'))
     for name in ('SCORE_BOUND', 'BOX_BOUND'):
         with monkeypatch.context() as patch:
-            patch.setattr(formats, '_compare', lambda *_: None)
+            patch.setattr(formats, 'compare_detections', lambda *_: None)
             patch.setattr(formats, name, 1e-12)
             with pytest.raises(ValueError, match='1e-12 is allowed'):
                 write_onnx(student, tmp_path / 'x.onnx', samples)

@@ -42,15 +42,15 @@ def test_nothing_is_found():
     assert runtime.suppress(np.zeros((0, 4)), np.zeros(0), 0.5).tolist() == []
     assert len(runtime.apart(np.zeros((0, 4)), np.zeros(0))) == 0
     rules = dict(score_thr=0.5, nms_pre=10)
-    rows, labels = runtime.surest(np.zeros((4, 2)), np.zeros(4), rules)
+    rows, labels = runtime.highest_scores(np.zeros((4, 2)), np.zeros(4), rules)
     assert len(rows) == len(labels) == 0
 
 
-def test_the_surest_of_each_level():
+def test_the_highest_scores_of_each_level():
     scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.4], [0.6, 0.5]])
     levels = np.array([0, 0, 1, 1])
     rules = dict(score_thr=0.15, nms_pre=2)
-    rows, labels = runtime.surest(scores, levels, rules)
+    rows, labels = runtime.highest_scores(scores, levels, rules)
     assert list(zip(rows, labels)) == [(0, 1), (1, 0), (3, 0), (3, 1)]
 
 

@@ -91,11 +91,11 @@ def test_review_kd_channels_come_from_the_networks(config, student, teacher):
     model = build(
         config(loss_of('ReviewKDLoss'), teacher=teacher, student=student).model
     )
-    expected, theirs = REVIEW[student, teacher]
+    expected, of_teacher = REVIEW[student, teacher]
     fusions = model.losses['loss_review'].fusions
     assert tuple(f.conv1[0].in_channels for f in fusions) == expected
     assert fusions[0].conv1[0].out_channels == min(512, expected[0])
-    shapes = [x.split('x') for x in theirs.split()]
+    shapes = [x.split('x') for x in of_teacher.split()]
     assert [f.conv2[0].out_channels for f in fusions] == [
         int(c) for c, _ in shapes
     ]
@@ -157,12 +157,12 @@ def test_value_of_the_hint(config):
     data = model.data_preprocessor(data, True)
     result = model(**data, mode='loss')
     with torch.no_grad():
-        ours = model.student.backbone.features(data['inputs']).stages[2]
-        theirs = model.teacher.model.backbone.features(data['inputs'])
-        adapted = model.losses['loss_fitnet'].regressors[0](ours)
+        of_student = model.student.backbone.features(data['inputs']).stages[2]
+        of_teacher = model.teacher.model.backbone.features(data['inputs'])
+        adapted = model.losses['loss_fitnet'].regressors[0](of_student)
     torch.testing.assert_close(
         result['loss_fitnet'].detach(),
-        3 * fitnet_loss(adapted, theirs.stages[2]),
+        3 * fitnet_loss(adapted, of_teacher.stages[2]),
     )
     # Nothing stays behind on either network.
     assert 'features' not in vars(model.student.backbone)

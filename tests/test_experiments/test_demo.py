@@ -93,7 +93,7 @@ def test_demo_of_a_dense_detector(few_images, tmp_path, capsys, monkeypatch):
     assert 'trained first: teacher_gfl' in text and '31.99' not in text
     assert 'That is one seed' in text and 'as there is time' not in text
     page = report.read_text()
-    assert 'GFL' in page and 'teacher is surest' in page
+    assert 'GFL' in page and 'teacher is most confident' in page
     assert 'BinaryKLDivLoss' in page
     assert (
         tmp_path / read_cells('digits').teacher_of('gfl')['checkpoint']

@@ -39,12 +39,15 @@ def test_fitnet_loss():
 
 
 @pytest.mark.parametrize(
-    'ours, theirs, kernel',
+    'of_student, of_teacher, kernel',
     [(8, 8, (1, 1)), (16, 8, (3, 3)), (4, 8, (4, 4)), (8, 6, (3, 3))],
 )
-def test_regressor(ours, theirs, kernel):
+def test_regressor(of_student, of_teacher, kernel):
     """The teacher's shape, whatever the student's."""
-    s, t = torch.randn(2, 3, ours, ours), torch.randn(2, 7, theirs, theirs)
+    s, t = (
+        torch.randn(2, 3, of_student, of_student),
+        torch.randn(2, 7, of_teacher, of_teacher),
+    )
     adapt = regressor(s, t)
     assert adapt(s).shape == t.shape
     assert adapt[0].kernel_size == kernel and adapt[0].bias is not None

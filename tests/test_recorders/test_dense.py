@@ -214,13 +214,13 @@ def test_a_loss_that_sees_other_rows(retinas):
             hook.replay(teacher, features, record)
 
 
-def test_held_out_rows_are_the_teachers_surest(retinas):
+def test_held_out_rows_are_where_the_teacher_is_most_confident(retinas):
     student, teacher = (m.eval() for m in retinas)
     batch = raw_batch()
-    ours, theirs = DenseLogits().held_out(student, teacher, batch)
+    of_student, of_teacher = DenseLogits().held_out(student, teacher, batch)
     data = teacher.data_preprocessor(batch, False)
     levels = teacher.bbox_head(teacher.extract_feat(data['inputs']))[0]
-    assert ours.shape == theirs.shape == (20, 80)
+    assert of_student.shape == of_teacher.shape == (20, 80)
     for image in range(2):
         scores = torch.cat(
             [
@@ -228,7 +228,7 @@ def test_held_out_rows_are_the_teachers_surest(retinas):
                 for x in levels
             ]
         )
-        found = confidence(theirs[10 * image : 10 * image + 10], False)
+        found = confidence(of_teacher[10 * image : 10 * image + 10], False)
         assert torch.allclose(found, scores.topk(10).values, atol=1e-6)
     student.train()
 
@@ -251,20 +251,20 @@ def test_held_out_rows_are_as_in_training(retinas, locations, mapped):
     batch = raw_batch()
     inputs = student.data_preprocessor(raw_batch(), False)['inputs']
     columns = torch.arange(3, 80) if mapped else torch.arange(80)
-    # An object of class 1, which is not shared, where the teacher is surest.
+    # An object of class 1, which is not shared, where the teacher is best.
     levels = teacher.bbox_head(teacher.extract_feat(inputs))[0]
-    surest = max(
+    best = max(
         (level.view(2, 2, 80, *level.shape[2:])[0, a, columns].max(), n, a)
         for n, level in enumerate(levels)
         for a in range(2)
     )
-    level = levels[surest[1]].view(2, 2, 80, *levels[surest[1]].shape[2:])
-    place = level[0, surest[2]][columns].amax(0).flatten().argmax()
+    level = levels[best[1]].view(2, 2, 80, *levels[best[1]].shape[2:])
+    place = level[0, best[2]][columns].amax(0).flatten().argmax()
     anchors = teacher.bbox_head.prior_generator.grid_priors(
         [x.shape[2:] for x in levels], device='cpu'
-    )[surest[1]]
+    )[best[1]]
     objects = batch['data_samples'][0].gt_instances
-    objects.bboxes[0] = anchors[2 * place + surest[2]]
+    objects.bboxes[0] = anchors[2 * place + best[2]]
     objects.labels[:] = torch.tensor([1, 5])
     full, *_ = one_pass(DenseLogits('all'), student, teacher, batch)
     images = image_of_rows(student, inputs)
@@ -301,10 +301,10 @@ def test_held_out_rows_are_as_in_training(retinas, locations, mapped):
 
 def test_shared_classes(retinas):
     names = [f'c{i}' for i in range(80)]
-    theirs = names[3:] + ['x', 'y', 'z']
+    of_teacher = names[3:] + ['x', 'y', 'z']
     full, *_ = one_pass(DenseLogits('all'), *retinas)
     hook = DenseLogits('all', class_map='names')
-    hook.class_map.match(names, theirs)
+    hook.class_map.match(names, of_teacher)
     pair, *_ = one_pass(hook, *retinas)
     # Objects of class 0 and 2 are none of the teacher's.
     keep = full.labels == 80
@@ -312,7 +312,7 @@ def test_shared_classes(retinas):
     assert torch.equal(pair.teacher, full.teacher[keep][:, :77])
     assert (pair.labels == 77).all()
     hook = DenseLogits('positives', class_map=dict(c2='z', c0='c5'))
-    hook.class_map.match(names, theirs)
+    hook.class_map.match(names, of_teacher)
     pair, *_ = one_pass(hook, *retinas)
     keep = full.labels < 80
     assert torch.equal(pair.student, full.student[keep][:, [2, 0]])

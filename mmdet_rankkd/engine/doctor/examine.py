@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmdet_rankkd.checkpoint.diagnose import first_line
+from mmdet_rankkd.distillers import BaseDistiller
 from mmdet_rankkd.engine.launch import build_runner, guard_checkpoints
 from mmdet_rankkd.engine.recipe import class_count
 
@@ -64,12 +65,13 @@ def examine(
     changed.
 
     Args:
-        cfg (Config): With a ``model.teacher``.
-        images (int, optional): Of the validation set, that the teacher is
-            tested on; 0 to leave that out. By default 20, or as many as it
+        cfg (Config): Config with a ``model.teacher``.
+        images (int, optional): Images of the validation set, that the teacher
+            is tested on; 0 to leave that out. By default 20, or as many as it
             is through with in about ``PATIENCE``.
-        batches (int, optional): Of the training set, that are measured. By
-            default two, or one if that takes longer than ``PATIENCE``.
+        batches (int, optional): Batches of the training set, that are
+            measured. By default two, or one if that takes longer than
+            ``PATIENCE``.
         gpus (int): How many processes will train.
         say (Callable, optional): Is told what is being done.
         trust (bool): Execute pickled code in the checkpoints that the student
@@ -248,7 +250,7 @@ def warnings_of_log() -> Iterator[List[str]]:
         logger.removeHandler(handler)
 
 
-def losses_for_heads(model: Any) -> Finding:
+def losses_for_heads(model: BaseDistiller) -> Finding:
     """What the losses themselves say about these heads."""
     columns = model.logits.columns(model.student)
     sigmoid = model.logits.sigmoid(model.student)

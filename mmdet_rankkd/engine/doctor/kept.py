@@ -18,7 +18,7 @@ class Kept:
         model (nn.Module): Whose weights are left out.
 
     Attributes:
-        bytes (dict): Of each part by its name.
+        bytes (dict): Bytes of each part by its name.
     """
 
     def __init__(self, model: nn.Module) -> None:

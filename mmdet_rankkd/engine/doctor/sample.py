@@ -20,9 +20,9 @@ def teacher_on_sample(cfg: Config, images: int, folder: Path) -> Finding:
     """Test the teacher on a part of the validation set.
 
     Args:
-        cfg (Config): Of the distillation.
+        cfg (Config): Config of the distillation.
         images (int): How many, taken from all of the set.
-        folder (Path): For a part of the annotation file.
+        folder (Path): Folder for a part of the annotation file.
     """
     cfg = copy.deepcopy(cfg)
     try:
@@ -46,7 +46,7 @@ def judge(metrics: Dict[str, Any], images: int, classes: int) -> Finding:
     """Whether a teacher has something to teach.
 
     Args:
-        metrics (dict): Of the evaluator.
+        metrics (dict): Metrics of the evaluator.
         images (int): That were tested.
         classes (int): That there are; 0 if that is not known.
     """
@@ -82,9 +82,9 @@ def take_sample(cfg: Config, images: int, folder: Path) -> int:
     part of them is written.
 
     Args:
-        cfg (Config): Is changed.
+        cfg (Config): Config of the training; it is changed.
         images (int): How many, at most.
-        folder (Path): For the annotation file.
+        folder (Path): Folder for the annotation file.
 
     Returns:
         int: How many there are.
@@ -142,7 +142,7 @@ def teacher_facts(lines: Sequence[str]) -> Finding:
     """What the distiller says of its teacher.
 
     Args:
-        lines (list[str]): Of :meth:`Teacher.describe`.
+        lines (list[str]): Lines of :meth:`Teacher.describe`.
     """
     said = '; '.join(x.removeprefix('teacher: ') for x in lines)
     if 'NOT compared' in said or 'not compared' in said:

@@ -18,7 +18,7 @@ def learning_rate(cfg: Config, gpus: int) -> Finding:
     """Whether the learning rate is that of the images in a step.
 
     Args:
-        cfg (Config): Of the training.
+        cfg (Config): Config of the training.
         gpus (int): How many processes train.
     """
     name = 'learning rate'
@@ -93,8 +93,9 @@ def warm_up(
 
     Args:
         schedulers (list[dict], optional): ``param_scheduler`` of the config.
-        steps (int): Of the whole training.
-        epochs (int): Of the whole training; 0 if it is not counted in them.
+        steps (int): Steps of the whole training.
+        epochs (int): Epochs of the whole training; 0 if it is not counted in
+            them.
     """
     longest = 0.0
     if isinstance(schedulers, dict):
@@ -136,7 +137,7 @@ def training_set(dataset: Any) -> List[Finding]:
     """Images, objects and classes of a training set.
 
     Args:
-        dataset (Dataset): Of MMEngine, or a wrapper of one.
+        dataset (Dataset): Dataset of MMEngine, or a wrapper of one.
     """
     images = len(dataset)
     classes = list((getattr(dataset, 'metainfo', {}) or {}).get('classes', ()))

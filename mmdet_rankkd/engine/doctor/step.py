@@ -15,6 +15,7 @@ from typing import (
     List,
     Optional,
     Sequence,
+    Tuple,
 )
 
 import numpy as np
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_rankkd.datasets.box_pixels import kept_random_state
+from mmdet_rankkd.distillers import BaseDistiller
 from mmdet_rankkd.recorders import listening
 from mmdet_rankkd.recorders.listening import replacing
 from mmdet_rankkd.structures import DistillBatch
@@ -48,8 +50,8 @@ class Step:
         broken (list): Names of losses, gradients and logits that are not
             finite.
         unused (list): Parameters without a gradient.
-        seconds (dict): Of the plain ``'student'``, of all (``'step'``), of
-            the ``'teacher'`` and of each term.
+        seconds (dict): Seconds of the plain ``'student'``, of all
+            (``'step'``), of the ``'teacher'`` and of each term.
         memory (dict): Peak bytes of a GPU in ``'student'`` and ``'step'``.
         kept (dict): Bytes that the ``'student'`` and each term keep for the
             way back; see :class:`Kept`.
@@ -80,7 +82,7 @@ class Plain:
 
 
 @contextmanager
-def as_before(model: Any) -> Iterator[None]:
+def as_before(model: BaseDistiller) -> Iterator[None]:
     """Put weights, buffers, gradients and random numbers back at the end."""
     state = {k: v.clone() for k, v in model.state_dict().items()}
     schedules = [(x, x.schedule, x.factor) for x in model.losses.values()]
@@ -96,7 +98,7 @@ def as_before(model: Any) -> Iterator[None]:
             loss.schedule, loss.factor = schedule, factor
 
 
-def measure(model: Any, data: dict) -> Step:
+def measure(model: BaseDistiller, data: dict) -> Step:
     """Measure one batch: the plain student twice, then all of it.
 
     Args:
@@ -116,7 +118,7 @@ def measure(model: Any, data: dict) -> Step:
     return found
 
 
-def begin(model: Any) -> None:
+def begin(model: BaseDistiller) -> None:
     """The same random numbers, and no gradients."""
     random.seed(SEED)
     np.random.seed(SEED)
@@ -124,7 +126,7 @@ def begin(model: Any) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def plain_step(model: Any, data: dict, found: Step) -> Plain:
+def plain_step(model: BaseDistiller, data: dict, found: Step) -> Plain:
     """One pass of the student alone, and back."""
     begin(model)
     start = clock(model)
@@ -137,7 +139,7 @@ def plain_step(model: Any, data: dict, found: Step) -> Plain:
     return Plain(losses, gradients(model.student), buffers(model.student))
 
 
-def plain_losses(model: Any, data: dict) -> Dict[str, Any]:
+def plain_losses(model: BaseDistiller, data: dict) -> Dict[str, Any]:
     """Losses of the student alone, summed over both views if there are two."""
     data = copy.deepcopy(data)
     strong = data.pop('strong_inputs', None)
@@ -152,7 +154,9 @@ def plain_losses(model: Any, data: dict) -> Dict[str, Any]:
     return {k: v + more[k] if 'loss' in k else v for k, v in losses.items()}
 
 
-def whole_step(model: Any, data: dict, found: Step, plain: Plain) -> None:
+def whole_step(
+    model: BaseDistiller, data: dict, found: Step, plain: Plain
+) -> None:
     """One pass with the teacher, and the way back of each term."""
     begin(model)
     own_batch: List[DistillBatch] = []
@@ -278,7 +282,9 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def not_finite(
-    losses: Dict[str, Any], trained: Sequence[Any], batch: Any
+    losses: Dict[str, Any],
+    trained: Sequence[Tuple[str, nn.Parameter]],
+    batch: Optional[DistillBatch],
 ) -> List[str]:
     """Names of what holds a value that is not finite."""
     found = []

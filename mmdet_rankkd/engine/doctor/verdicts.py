@@ -1,11 +1,13 @@
 """What measured steps mean, a finding each."""
 
 from statistics import median
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import torch
 
 from mmdet_rankkd.checkpoint.load import first_few
+from mmdet_rankkd.distillers import BaseDistiller
+from mmdet_rankkd.losses import DistillLoss
 
 from .finding import NOTE, OK, PROBLEM, Finding
 from .step import Step
@@ -109,7 +111,9 @@ def unused(steps: Sequence[Step], finds: bool, gpus: int) -> Finding:
     )
 
 
-def terms(steps: Sequence[Step], losses: Any) -> List[Finding]:
+def terms(
+    steps: Sequence[Step], losses: Mapping[str, DistillLoss]
+) -> List[Finding]:
     """Gradient of each term against the student's own, and a weight.
 
     Args:
@@ -180,7 +184,7 @@ def terms(steps: Sequence[Step], losses: Any) -> List[Finding]:
     return result
 
 
-def compared(steps: Sequence[Step], model: Any) -> Finding:
+def compared(steps: Sequence[Step], model: BaseDistiller) -> Finding:
     """What the losses were given: rows, columns, layers."""
     name = 'compared'
     batches = [s.batch for s in steps if s.batch is not None]
@@ -266,7 +270,7 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
 
     Args:
         steps (list[Step]): What was measured.
-        iterations (int): Of the whole training.
+        iterations (int): Iterations of the whole training.
         loading (float): Seconds until a batch was there.
     """
     names = dict.fromkeys(n for s in steps for n in s.seconds)

@@ -114,7 +114,7 @@ class RemovingLater:
     """A file backend that notes what it should remove.
 
     Args:
-        backend (Any): Of MMEngine, for everything else.
+        backend (Any): Backend of MMEngine, for everything else.
         runner (Runner): Whose message hub gets the names.
 
     Attributes:

@@ -92,11 +92,11 @@ class BalanceHook(Hook):
         self.steps = steps
         self.interval = interval
         self.momentum = momentum
-        self._means: Dict[str, List[float]] = {}
+        self.means: Dict[str, List[float]] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Check the names; take up what an earlier part measured."""
-        model: Any = unwrapped(runner.model)
+        model = unwrapped(runner.model)
         if not isinstance(model, BaseDistiller):
             raise TypeError(
                 'BalanceHook weighs the terms of a DistillDetector or '
@@ -111,7 +111,7 @@ class BalanceHook(Hook):
                     + ', '.join(model.losses)
                 )
         known = runner.message_hub.runtime_info.get(KEY) if runner.iter else {}
-        self._means = copy.deepcopy(known or {})
+        self.means = copy.deepcopy(known or {})
         self._set_weights(runner, model)
 
     def before_train_iter(
@@ -125,17 +125,17 @@ class BalanceHook(Hook):
             return
         with runner.optim_wrapper.optim_context(runner.model):
             norms = measure(model, data_batch)
-        self._note(model, norms, done)
-        runner.message_hub.update_info(KEY, copy.deepcopy(self._means))
+        self.note(model, norms, done)
+        runner.message_hub.update_info(KEY, copy.deepcopy(self.means))
         self._set_weights(runner, model)
         if done + 1 == self.steps:
             said = ', '.join(
                 f'{name} {model.losses[name].loss_weight:.3g}'
-                for name in self._means
+                for name in self.means
             )
             print_log(f'BalanceHook: weights are now {said}', 'current')
 
-    def _note(
+    def note(
         self, model: BaseDistiller, norms: Dict[str, float], done: int
     ) -> None:
         """Take measured norms into the means of the log of their quotient.
@@ -146,13 +146,13 @@ class BalanceHook(Hook):
         for name, norm in norms.items():
             if not (own > 0 and norm > 0) or self._ratio(name) is None:
                 continue
-            loss: Any = model.losses[name]
+            loss = model.losses[name]
             value = math.log(own * loss.current_weight / norm)
-            mean, count = self._means.get(name, [0.0, 0])
+            mean, count = self.means.get(name, [0.0, 0])
             keep = self.momentum if done >= self.steps else count / (count + 1)
             if not count:
                 keep = 0.0
-            self._means[name] = [keep * mean + (1 - keep) * value, count + 1]
+            self.means[name] = [keep * mean + (1 - keep) * value, count + 1]
 
     def _ratio(self, name: str) -> Optional[float]:
         if isinstance(self.ratios, dict):
@@ -160,8 +160,8 @@ class BalanceHook(Hook):
         return self.ratios
 
     def _set_weights(self, runner: Runner, model: BaseDistiller) -> None:
-        for name, (mean, _) in self._means.items():
-            loss: Any = model.losses[name]
+        for name, (mean, _) in self.means.items():
+            loss = model.losses[name]
             ratio = self._ratio(name)
             if ratio is not None:
                 loss.loss_weight = ratio * math.exp(mean)
@@ -174,7 +174,7 @@ def measure(model: BaseDistiller, data: Any) -> Dict[str, float]:
     """Gradient norms at the shared layers of the terms that count now.
 
     Args:
-        model (BaseDistiller): In its training mode; left as it was.
+        model (BaseDistiller): Model in its training mode; left as it was.
         data (dict): A batch of the training loader.
 
     Returns:

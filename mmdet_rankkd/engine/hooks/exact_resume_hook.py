@@ -210,8 +210,8 @@ class PlacedBatches:
 
     Args:
         loader (DataLoader): Whose batch sampler it stands for.
-        runner (Runner): Of the training.
-        seed (int): Of the random numbers of the workers.
+        runner (Runner): Runner of the training.
+        seed (int): Seed of the random numbers of the workers.
 
     Attributes:
         start (int): Iteration at which the pass over the data began.

@@ -31,8 +31,8 @@ class Step:
     """An iteration that has not been looked at yet.
 
     Attributes:
-        iteration (int): From 1, as in the log.
-        epoch (int): From 1.
+        iteration (int): Iteration from 1, as in the log.
+        epoch (int): Epoch from 1.
         losses (dict): What is back-propagated, by name; on their device.
         images (list): Facts of the images of the batch.
     """
@@ -113,7 +113,7 @@ class NonFiniteHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Leave the optimizer as it was."""
-        self._look(runner)
+        self.look(runner)
         if self._guard is not None:
             self._guard.remove()
             self._guard = None
@@ -138,19 +138,19 @@ class NonFiniteHook(Hook):
             return
         on_cpu = all(x.device.type == 'cpu' for x in losses.values())
         if on_cpu or iteration % self._every == 0:
-            self._look(runner)
+            self.look(runner)
         if iteration % self._every == 0:
             self._norms = (iteration, norms_of(unwrapped(runner.model)))
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Look at what is left, before a validation."""
         if self._guard is None or not self._guard.waits:
-            self._look(runner)
+            self.look(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Let no checkpoint be written of weights that are not finite."""
         if self._guard is None or not self._guard.waits:
-            self._look(runner)
+            self.look(runner)
         broken = [
             name
             for name, value in checkpoint['state_dict'].items()
@@ -209,7 +209,7 @@ class NonFiniteHook(Hook):
         self._steps = []
         return False
 
-    def _look(self, runner: Runner) -> None:
+    def look(self, runner: Runner) -> None:
         """Raise an error at the first step with a loss that is not finite."""
         steps, self._steps = self._steps, []
         if not any_non_finite(steps):

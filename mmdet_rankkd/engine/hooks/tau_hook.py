@@ -38,21 +38,21 @@ class TauHook(Hook):
     trains alone too, and is taken on images held out.
 
     Two-stage detectors score the ground-truth boxes; dense ones the ten
-    locations of each image where the teacher is surest, or those of objects
-    with ``locations='positives'``; with ``QueryLogits`` matched queries are
-    compared, with ``ClsLogits`` the images.
+    locations of each image where the teacher is most confident, or those
+    of objects with ``locations='positives'``; with ``QueryLogits`` matched
+    queries are compared, with ``ClsLogits`` the images.
 
-    Teacher, logit hook and data set are checked before the first step.
+    Teacher, recorder and data set are checked before the first step.
 
     Args:
         teacher (dict, optional): As for
             :class:`mmdet_rankkd.DistillDetector`. By default the teacher of
             the distillation, which is also taken where this is the same; a
             student that trains alone needs one.
-        logits (dict, optional): The logit hook, by default that of the
+        logits (dict, optional): Their recorder, by default that of the
             distillation, or ``RoILogits`` for a student that trains alone.
         max_batches (int, optional): Stop after so many batches of the set.
-        boxes (str, optional): In pixels of what the ground truth is:
+        boxes (str, optional): Pixels that boxes of objects are in:
             ``'image'`` for the original image, ``'input'`` for the network's
             input. By default the order of the pipeline tells.
 
@@ -120,7 +120,7 @@ class TauHook(Hook):
     def prepare(
         self, model: nn.Module, loader: Iterable[dict]
     ) -> Optional[str]:
-        """Build the teacher and check it, the logit hook and the data set.
+        """Build the teacher and check it, the recorder and the data set.
 
         Args:
             model (nn.Module): The student, or what distils it.
@@ -128,11 +128,11 @@ class TauHook(Hook):
 
         Returns:
             str, optional: In pixels of what its boxes are, ``'image'`` or
-            ``'input'``; None where the logit hook needs no boxes.
+            ``'input'``; None where the recorder needs no boxes.
 
         Raises:
             FileNotFoundError: If the teacher is not there.
-            TypeError: If the logit hook is not for these models.
+            TypeError: If the recorder is not for these models.
             ValueError: If the student trains alone and no teacher is given;
                 if student and teacher do not match; if the teacher has an
                 ``input_scale`` and no images of its own here; or if it cannot
@@ -170,7 +170,7 @@ class TauHook(Hook):
                 self.logits = distiller.logits
         if not self.logits.offers_held_out:
             raise TypeError(
-                f'TauHook needs a logit hook with held_out, which '
+                f'TauHook needs a recorder with held_out, which '
                 f'{type(self.logits).__name__} does not have'
             )
         student = student_of(model)

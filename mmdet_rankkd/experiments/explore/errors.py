@@ -52,7 +52,7 @@ class Detections:
     Attributes:
         boxes (list): ``[x, y, width, height]`` of each, in pixels.
         labels (list): Number of the class of each.
-        scores (list): Of each, from 0 to 1.
+        scores (list): Score of each, from 0 to 1.
     """
 
     boxes: Sequence[Sequence[float]]
@@ -68,7 +68,8 @@ class Judged:
     above any score that is asked for.
 
     Attributes:
-        kinds (list): Of each detection: one of ``KINDS``, or ``'ignored'``.
+        kinds (list): Kind of each detection: one of ``KINDS``, or
+            ``'ignored'``.
         targets (list): The object that each found or meant; -1 for none.
     """
 

@@ -66,7 +66,7 @@ class Tested:
     Attributes:
         run (Run): The training.
         found (list): Detections, in the form of COCO.
-        precision (Precision): Of them.
+        precision (Precision): Precision of its detections.
     """
 
     run: Run
@@ -376,7 +376,7 @@ def compare(values: Dict[str, Dict[int, float]]) -> Dict[str, Any]:
     """A figure of each method, and its gain over the first.
 
     Args:
-        values (dict): By method and seed.
+        values (dict): Values by method and seed.
 
     Returns:
         dict: ``values`` and ``gains``, each a list of ``[mean, low, high]``

@@ -34,8 +34,8 @@ class TestSet:
     """Images of a test set.
 
     Attributes:
-        dataset (Dataset): Of MMDetection.
-        indices (list): Of its images that are looked at.
+        dataset (Dataset): Dataset of MMDetection.
+        indices (list): Indices of its images that are looked at.
         total (int): Its images.
         classes (list): Their names.
         truth (dict): Annotations of the images, in the form of COCO. Images
@@ -53,7 +53,7 @@ def open_test_set(config: Config, limit: int = 0) -> TestSet:
     """Build the test set of a config.
 
     Args:
-        config (Config): With a ``test_dataloader``.
+        config (Config): Config with a ``test_dataloader``.
         limit (int): Images at most, taken from all of it; 0 for all.
 
     Raises:
@@ -107,7 +107,7 @@ def check_places(dataset: Any, files: Sequence[str]) -> None:
     others of this machine there, by ``../``, an absolute path or a link.
 
     Args:
-        dataset (Dataset): Of MMDetection.
+        dataset (Dataset): Dataset of MMDetection.
         files (Sequence[str]): Its images.
     """
     roots = {

@@ -29,7 +29,8 @@ class Run:
 
     Attributes:
         method (str): Runs of one method are its seeds.
-        seed (int): Of its config, or its number among those of the method.
+        seed (int): Seed of its config, or its number among those of the
+            method.
         folder (Path): Its work dir.
         config (Path): File of its config.
         checkpoint (Path): File of its weights.

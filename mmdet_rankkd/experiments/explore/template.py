@@ -13,7 +13,7 @@ def write(file: BinaryIO, data: object, pictures: Iterable[str]) -> None:
     """Write the page to a file.
 
     Args:
-        file (BinaryIO): To write to.
+        file (BinaryIO): File to write to.
         data (object): What the page shows; plain values, as JSON has them.
         pictures (Iterable[str]): JPEGs in base64, in the order of
             ``data['pictures']``. Each is text in an element of its own, which

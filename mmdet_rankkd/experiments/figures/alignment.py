@@ -20,12 +20,12 @@ class Alignment:
     Attributes:
         classes (int): Ranks that there are.
         images (int): Those that were averaged over.
-        seeds (list): Of the students of each row.
-        tables (dict): By row, how often the student gives a rank in group y
-            to a class whose rank of the teacher's is in group x; each column
-            sums to 1.
-        high (dict): By row and seed, mean tau over pairs of the teacher's
-            upper half of classes.
+        seeds (list): Seeds of the students of each row.
+        tables (dict): Counts by row, how often the student gives a rank in
+            group y to a class whose rank of the teacher's is in group x; each
+            column sums to 1.
+        high (dict): Values by row and seed, mean tau over pairs of the
+            teacher's upper half of classes.
         low (dict): The same of the lower half.
     """
 

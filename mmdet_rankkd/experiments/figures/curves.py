@@ -23,8 +23,8 @@ class Curves:
         temperature (float): T of KL.
         k (float): Steepness of the ranking loss.
         images (int): Those that were averaged over.
-        seeds (list): Of the students of each row.
-        epochs (list): Of the points.
+        seeds (list): Seeds of the students of each row.
+        epochs (list): Epochs of the points.
         accuracy (dict): Top-1 in percent by row, then seed, then epoch.
         ranking (dict): The ranking loss, in [-1, 1].
         kl (dict): KL to the teacher, in nats times T².

@@ -115,7 +115,7 @@ def shuffled(logits: Tensor, seed: int = 0) -> Tensor:
 
     Args:
         logits (Tensor): Shape (N, C).
-        seed (int): Of the shuffling.
+        seed (int): Seed of the shuffling.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(logits.shape, generator=generator).argsort(1)

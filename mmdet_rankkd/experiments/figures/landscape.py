@@ -29,11 +29,11 @@ def landscape(
     the Loss Landscape of Neural Nets*, NeurIPS 2018).
 
     Args:
-        model (nn.Module): In eval mode; it is left as it was.
-        loss (Callable): Of a model, a scalar.
+        model (nn.Module): Model in eval mode; it is left as it was.
+        loss (Callable): Loss of a model, a scalar.
         radius (float): How far the plane reaches to each side.
         points (int): Points a side, an odd number.
-        seed (int): Of the directions.
+        seed (int): Seed of the directions.
 
     Returns:
         ndarray: Of shape (points, points), the model itself in the middle.
@@ -92,8 +92,8 @@ class Landscapes:
         radius (float): How far the planes reach to each side, in lengths of
             the filters.
         images (int): Those that were averaged over.
-        seeds (list): Of the students of each row.
-        grids (dict): By row, the plane of each seed.
+        seeds (list): Seeds of the students of each row.
+        grids (dict): Grids by row, the plane of each seed.
     """
 
     loss: str

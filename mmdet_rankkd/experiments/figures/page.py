@@ -79,7 +79,7 @@ class Part:
     """A figure of the page.
 
     Attributes:
-        name (str): Of its file.
+        name (str): Name of its file.
         title (str): Heading.
         text (str): What the paper shows there, and what is shown here.
         found (Shown): Its numbers.
@@ -95,7 +95,7 @@ class Trained:
     """The trainings of a table of classifiers, and what their networks say.
 
     Args:
-        table (Table): With one pair in its first column.
+        table (Table): Table with one pair in its first column.
         folder (Path): Results and checkpoints.
 
     Raises:

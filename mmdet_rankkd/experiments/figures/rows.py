@@ -20,8 +20,8 @@ class Gathered:
 
     Attributes:
         metric (str): Its name, with its unit.
-        seeds (list): Of each row.
-        values (dict): By row, one a seed.
+        seeds (list): Seeds of each row.
+        values (dict): Values by row, one a seed.
     """
 
     metric: str
@@ -65,7 +65,7 @@ def gather(
     """Figures of rows of a table.
 
     Args:
-        table (Table): Of the rows.
+        table (Table): Table of the rows.
         results (Results): What ``read_results`` gives of its folder.
         rows (Sequence[str]): Titles.
         column (str): Its title.
@@ -97,7 +97,7 @@ class Lines(Gathered):
 
     Attributes:
         base (str): Row that the others are compared with.
-        panels (dict): By label of the x axis, lines by name, each of points
+        panels (dict): Lines by label of the x axis and name, each of points
             ``[x, row]``.
         log (bool): Whether x axes are logarithmic.
     """
@@ -156,8 +156,8 @@ class Heat(Gathered):
 
     Attributes:
         base (str): Row that the others are compared with.
-        panels (dict): By names of both settings, ``'x, y'``, cells
-            ``[x, y, row]``.
+        panels (dict): Cells ``[x, y, row]`` by names of both settings,
+            ``'x, y'``.
     """
 
     base: str

@@ -28,7 +28,7 @@ class Suboptimal:
         example (dict): Probabilities of these classes at T = 1 in the image
             in which the wrong student is nearest by comparison: of
             ``'teacher'``, ``'Student 1'`` (wrong) and ``'Student 2'``.
-        kl (list): Of Student 1 and of Student 2, in nats times T².
+        kl (list): Divergence of Student 1 and of Student 2, in nats times T².
     """
 
     temperature: float

@@ -105,9 +105,9 @@ def cross_kd_box_loss(
     \mathrm{KL}(q^t_r, q^s_r)` (the same paper).
 
     Args:
-        crossed (Tensor): Of the student's maps by the teacher's head,
-            shape (N, 4) or (N, 4 * (n + 1)); see ``Predictions``.
-        teacher (Tensor): Of the teacher, of the same shape; detached.
+        crossed (Tensor): Predictions of the student's maps by the teacher's
+            head, shape (N, 4) or (N, 4 * (n + 1)); see ``Predictions``.
+        teacher (Tensor): Those of the teacher, of the same shape; detached.
         weight (Tensor): w, shape (N,).
         avg_factor (Tensor, optional): Z; the sum of the weights by default.
         overlap (str): ``'giou'`` or ``'iou'``, of corners.
@@ -253,7 +253,7 @@ class CrossKDLoss(DistillLoss):
         """Weighted loss of predictions.
 
         Args:
-            student (Predictions): Of the student's maps.
+            student (Predictions): Those of the student's maps.
             teacher (Predictions): The teacher's own.
             weight (Tensor): Weight of each row, shape (N,).
             avg_factor (Tensor): That of ``Crossing``.

@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmdet_rankkd.ops import box_iou, centre_distance
@@ -162,7 +163,9 @@ class LDLoss(DistillLoss):
         counts = weight > 0
         return self(pair.student[counts], pair.teacher[counts], weight[counts])
 
-    def region(self, pair: BoxPair, data_samples: Sequence[Any]) -> Tensor:
+    def region(
+        self, pair: BoxPair, data_samples: Sequence[BaseDataElement]
+    ) -> Tensor:
         """:func:`valuable_region` of all images, shape (N,).
 
         Raises:
@@ -218,7 +221,7 @@ def valuable_region(
     Args:
         levels (list[Tensor]): Anchors, shape (A, 4), a level.
         boxes (Tensor): Objects, shape (G, 4).
-        margin (float): Gamma.
+        margin (float): Factor gamma, in [0, 1].
         topk (int): Anchors a level.
         slip (bool): ``reference_slip`` of :class:`LDLoss`.
 

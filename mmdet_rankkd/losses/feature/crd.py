@@ -155,8 +155,8 @@ class CRDLoss(FeatureLoss):
         """Weighted loss of features.
 
         Args:
-            student (Features): Of the student.
-            teacher (Features): Of the teacher.
+            student (Features): Features of the student.
+            teacher (Features): Features of the teacher.
             contrast (Tensor, optional): Numbers of the images and of their
                 negatives, shape (B, 1 + K).
 

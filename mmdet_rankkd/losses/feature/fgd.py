@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.registry import MODELS
@@ -20,7 +21,7 @@ def attention(x: Tensor, temperature: float) -> Tuple[Tensor, Tensor]:
 
     Args:
         x (Tensor): Shape (B, C, H, W).
-        temperature (float): Positive.
+        temperature (float): Divisor of the means, positive.
 
     Returns:
         tuple[Tensor, Tensor]: Shapes (B, H, W) and (B, C), of mean 1.
@@ -61,10 +62,10 @@ def fgd_focal_loss(
         teacher (Tensor): Shape (B, C, H, W); detached.
         foreground (Tensor): M, shape (B, H, W), at least 0; see
             :func:`object_mask`.
-        temperature (float): Of the attention, positive.
-        foreground_weight (float): Alpha.
-        background_weight (float): Beta.
-        attention_weight (float): Gamma.
+        temperature (float): Temperature of the attention, positive.
+        foreground_weight (float): Weight alpha of places of objects.
+        background_weight (float): Weight beta of all other places.
+        attention_weight (float): Weight gamma of the attentions.
 
     Returns:
         Tensor: A scalar, at least 0, in float32 for half-precision input;
@@ -101,9 +102,9 @@ def fgd_global_loss(student: Tensor, teacher: Tensor) -> Tensor:
     the same), before the weight lambda, with :class:`ContextBlock` R.
 
     Args:
-        student (Tensor): With context, shape (B, C, H, W).
-        teacher (Tensor): With context, shape (B, C, H, W). Not detached: its
-            block is trained as well.
+        student (Tensor): Map with context, shape (B, C, H, W).
+        teacher (Tensor): Map with context, shape (B, C, H, W). Not
+            detached: its block is trained as well.
 
     Returns:
         Tensor: A scalar, at least 0, in float32 for half-precision input;
@@ -134,7 +135,7 @@ class ContextBlock(nn.Module):
     added, at first nothing. In its own dtype, also under autocast.
 
     Args:
-        channels (int): C.
+        channels (int): Channels of the map, C.
     """
 
     def __init__(self, channels: int) -> None:
@@ -182,7 +183,7 @@ class FGDLoss(FeatureLoss):
 
     Args:
         levels (Sequence[int]): Levels of the neck, by index.
-        temperature (float): Of the attention, positive.
+        temperature (float): Temperature of the attention, positive.
         foreground_weight (float): Weight of the places on objects.
         background_weight (float): Weight of all others.
         attention_weight (float): Weight of the difference of attention.
@@ -289,9 +290,10 @@ def object_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     those outside the map are cut off.
 
     Args:
-        boxes (Tensor): In cells of the map, x1, y1, x2, y2, shape (G, 4).
-        height (int): H.
-        width (int): W.
+        boxes (Tensor): Boxes in cells of the map, x1, y1, x2, y2, shape (G,
+            4).
+        height (int): Height of the map, H.
+        width (int): Width of the map, W.
 
     Returns:
         Tensor: Shape (H, W), in [0, 1]; 0 off the objects.
@@ -311,13 +313,15 @@ def object_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def object_masks(
-    maps: Sequence[Tensor], data_samples: Sequence[Any], slip: bool = False
+    maps: Sequence[Tensor],
+    data_samples: Sequence[BaseDataElement],
+    slip: bool = False,
 ) -> List[Tensor]:
     """The :func:`object_mask` of each image for every level of a neck.
 
     Args:
         maps (Sequence[Tensor]): Levels of the neck, (B, C, H, W).
-        data_samples (Sequence): Of a training batch.
+        data_samples (Sequence): Data samples of a training batch.
         slip (bool): ``reference_slip`` of :class:`FGDLoss`.
 
     Returns:

@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence, Union
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmdet_rankkd.ops import box_iou
@@ -33,7 +34,7 @@ def fgfi_loss(
 
     Args:
         student (Sequence[Tensor]): Adapted maps, shape (B, C, H, W) each.
-        teacher (Sequence[Tensor]): Of the same shapes; detached.
+        teacher (Sequence[Tensor]): Maps of the same shapes; detached.
         masks (Sequence[Tensor]): Boolean, shape (B, H, W) each.
 
     Returns:
@@ -60,7 +61,7 @@ class FGFILoss(FeatureLoss):
 
     Args:
         levels (Sequence[int]): Levels of the neck.
-        mask_factor (float): In (0, 1).
+        mask_factor (float): Factor in (0, 1).
         loss_weight (float): Factor on the loss, the paper's lambda.
         **kwargs (Any): ``loss_name`` and ``schedule`` of
             :class:`DistillLoss`; the published code leaves the loss out of
@@ -146,7 +147,7 @@ def imitation_mask(
         anchors (Tensor): Shape (H, W, A, 4); only its shape counts.
         boxes (Tensor): Objects, shape (G, 4).
         overlaps (Tensor): IoU of anchors and objects, (H * W * A, G).
-        factor (float): Of the best overlap of each object.
+        factor (float): Factor of the best overlap of each object.
 
     Returns:
         Tensor: Boolean, shape (H, W).
@@ -163,16 +164,16 @@ def imitation_mask(
 def imitation_masks(
     detector: Any,
     maps: Sequence[Tensor],
-    data_samples: Sequence[Any],
+    data_samples: Sequence[BaseDataElement],
     factor: float,
 ) -> List[Tensor]:
     """Masks of fine-grained imitation for every level of a neck.
 
     Args:
-        detector (nn.Module): With anchors in its ``rpn_head`` or
+        detector (nn.Module): Detector with anchors in its ``rpn_head`` or
             ``bbox_head``.
         maps (Sequence[Tensor]): Levels of its neck, (B, C, H, W).
-        data_samples (Sequence): Of a training batch.
+        data_samples (Sequence): Data samples of a training batch.
         factor (float): See :class:`FGFILoss`.
 
     Returns:

@@ -105,7 +105,7 @@ class OFDLoss(FeatureLoss):
             norm = nn.BatchNorm2d(t.shape[1])
             self.connectors.append(nn.Sequential(conv, norm))
 
-    def teacher_is_ready(self, teacher: Any) -> None:
+    def teacher_is_ready(self, teacher: nn.Module) -> None:
         """Take the margins from the teacher's batch norms.
 
         Raises:

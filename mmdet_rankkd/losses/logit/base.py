@@ -249,7 +249,8 @@ class LogitLoss(DistillLoss):
             teacher (Tensor): Logits of the same things, shape (N, C).
             weight (Tensor, optional): Weight of each row, shape (N,).
             avg_factor (float, optional): Divisor of the mean.
-            reduction_override (str, optional): In place of ``reduction``.
+            reduction_override (str, optional): Reduction in place of
+                ``reduction``.
             labels (Tensor, optional): Class of each row, shape (N,); used by
                 the losses that need it.
         """

@@ -52,7 +52,8 @@ def ctkd_loss(
         student (Tensor): Logits, shape (N, C).
         teacher (Tensor): Logits, shape (N, C); detached.
         theta (Tensor): A scalar, or of shape (N, 1).
-        factor (float): On the gradient of theta; negative makes it adverse.
+        factor (float): Factor on the gradient of theta; negative makes it
+            adverse.
         t_start (float): T_0 > 0.
         t_range (float): T_1 > 0.
         standardized (bool): Standardise logits first (LSKD).

@@ -57,9 +57,9 @@ def kendall_rank_loss(
             :class:`RankSettings`, which describes them.
         form (int): Form of the loss.
         normalize (bool): Whether logits are standardised.
-        eps (float): Of the standardisation.
-        unbiased (bool): Of the standardisation.
-        min_std (float): Of the standardisation.
+        eps (float): Number added to the standard deviation.
+        unbiased (bool): Whether the standard deviation has C - 1.
+        min_std (float): Floor of the standard deviation.
         channels (str): Which classes count.
         percent (float): How many of them.
         backend (str): ``'compiled'`` fuses the sum over pairs of classes by
@@ -152,9 +152,9 @@ class KendallRankLoss(LogitLoss):
             :class:`RankSettings`, which describes them.
         form (int): Form of the loss.
         normalize (bool): Whether logits are standardised.
-        eps (float): Of the standardisation.
-        unbiased (bool): Of the standardisation.
-        min_std (float): Of the standardisation.
+        eps (float): Number added to the standard deviation.
+        unbiased (bool): Whether the standard deviation has C - 1.
+        min_std (float): Floor of the standard deviation.
         channels (str): Which classes count.
         percent (float): How many of them.
         backend (str): ``'auto'``, ``'compiled'`` or ``'eager'``.

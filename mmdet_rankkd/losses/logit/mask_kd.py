@@ -80,11 +80,11 @@ class MaskKDLoss(DistillLoss):
 
     def attach(self, probe: Probe) -> None:
         """Have the masks recorded."""
-        probe.masks()
+        probe.masks(type(self).__name__)
 
     def distill(self, batch: DistillBatch) -> Tensor:
         """Weighted loss of a batch."""
-        pair = batch.mask_logits('MaskKDLoss')
+        pair = batch.mask_logits(type(self).__name__)
         return self(pair.student, pair.teacher, pair.weight, pair.avg_factor)
 
     def forward(

@@ -156,7 +156,7 @@ def test_killed_before_the_first_is_noted(cfg, undisturbed, monkeypatch):
 
     with monkeypatch.context() as patch:
         # Whole and in its place; the folder's list of names is not synced.
-        patch.setattr('mmdet_rankkd.checkpoint.write._sync_folder', dying)
+        patch.setattr('mmdet_rankkd.checkpoint.write.sync_folder', dying)
         with pytest.raises(Killed):
             make_runner(cfg).train()
     assert names(cfg) == ['iter_1.pth']

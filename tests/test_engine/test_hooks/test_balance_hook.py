@@ -121,11 +121,11 @@ def test_the_mean_is_that_of_logarithms():
     model = torch.nn.Module()
     model.losses = torch.nn.ModuleDict(dict(loss_kd=loss))
     for done, norm in enumerate((1.0, 4.0, 16.0)):
-        hook._note(model, dict(student=8.0, loss_kd=norm), done)
-        hook._note(model, dict(student=8.0, loss_kd=0.0), done)
+        hook.note(model, dict(student=8.0, loss_kd=norm), done)
+        hook.note(model, dict(student=8.0, loss_kd=0.0), done)
     quotients = [math.log(16 / norm) for norm in (1.0, 4.0, 16.0)]
     first = sum(quotients[:2]) / 2
-    (mean, count) = hook._means['loss_kd']
+    (mean, count) = hook.means['loss_kd']
     assert count == 3
     assert mean == pytest.approx(0.75 * first + 0.25 * quotients[2])
 

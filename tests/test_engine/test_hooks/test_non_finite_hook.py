@@ -150,10 +150,10 @@ def test_no_file_is_overwritten(train, tmp_path):
 def test_on_a_device_it_is_looked_at_once_an_interval(train, monkeypatch):
     """All of the interval's steps are kept, and the first bad one is named."""
     looks = []
-    look = NonFiniteHook._look
+    look = NonFiniteHook.look
     monkeypatch.setattr(
         NonFiniteHook,
-        '_look',
+        'look',
         lambda self, runner: (looks.append(runner.iter), look(self, runner)),
     )
 
