@@ -173,9 +173,9 @@ def mark_mixed(table: Table, grid: Grid, results: Results) -> bool:
     """Mark differences between trainings that were not made alike.
 
     Args:
-        table (Table): Of the comparisons.
-        grid (list): Of :func:`difference_grid`; changed in place.
-        results (Results): By name of the cell and by seed.
+        table (Table): What was trained; it says which rows are compared.
+        grid (list): What :func:`difference_grid` gave; changed in place.
+        results (Results): Those that there are, by name of the cell and by seed.
 
     Returns:
         bool: Whether one is shown.
