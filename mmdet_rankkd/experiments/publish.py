@@ -175,7 +175,7 @@ def mark_mixed(table: Table, grid: Grid, results: Results) -> bool:
     Args:
         table (Table): What was trained; it says which rows are compared.
         grid (list): What :func:`difference_grid` gave; changed in place.
-        results (Results): Those that there are, by name of the cell and by seed.
+        results (Results): Those there are, by name of the cell and by seed.
 
     Returns:
         bool: Whether one is shown.
