@@ -2,6 +2,7 @@
 cells = 'digits'
 decimals = 1
 rows = {
+    'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
     'KD': dict(method='kd', against=['student alone']),
     'ranking': dict(method='rank', against=['student alone']),

@@ -12,6 +12,7 @@ columns = {
     'tau': dict(pair=_pair, metric='tau'),
 }
 rows = {
+    'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
     'KD': dict(method='kd', against=['student alone']),
     'KD + ranking': dict(method='kd+rank', against=['student alone', 'KD']),

@@ -39,6 +39,7 @@ _two_stage = dict(
     set=dict(DKDLoss=dict(temperature=3)), columns=['Faster R-CNN']
 )
 rows = {
+    'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
     **_beside_ranking('KD', 'kd'),
     'FitNet': dict(method='fitnet', against=['student alone', 'KD']),

@@ -21,6 +21,7 @@ columns = dict(
 _kd = dict(rows='foreground', temperature=3)
 _rank = dict(rows='foreground', background=False)
 rows = {
+    'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
     'KD, as in the paper': dict(method='kd', against=['student alone']),
     'KD + ranking, as in the paper': dict(

@@ -26,6 +26,8 @@ from .metrics import TASKS, Task
 CONFIGS = Path(mmdet_rankkd.__file__).parent / '.mim/configs'
 CELLS = CONFIGS / '_base_/cells'
 RANK = 'mmdet_rankkd.KendallRankLoss'
+#: The method of a row that shows the teacher, which is tested, not trained.
+TEACHER = 'teacher'
 LONGEST_NAME = 120
 #: Settings of a config, whose values may be anything.
 Settings = Dict[str, Any]

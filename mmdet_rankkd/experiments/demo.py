@@ -17,7 +17,7 @@ from mmdet_rankkd.losses import kendall_tau
 
 from . import sweep
 from .alignment import alignment, draw_alignment, logits_of, validation_images
-from .cells import read_config
+from .cells import TEACHER, read_config
 from .detections import draw_detections
 from .explore.page import Settings, explore_runs
 from .explore.runs import Run
@@ -142,17 +142,17 @@ def run_demo(
     start = time.time()
     table = read_table(name)
     folder = Path(out or f'work_dirs/{name}')
-    chosen = table.find_rows(rows)
+    chosen = [x for x in table.find_rows(rows) if not table.is_tested(x)]
     detection = table.cells.task == 'detection'
     more = () if seeds or not detection else MORE_SEEDS
     seeds = list(seeds or table.seeds)
     cells = {row: table.plan([row])[0] for row in chosen}
-    teacher = teacher_test(table, folder)
-    clear(teacher.folder)
-    for cell in cells.values():
-        for seed in (*seeds, *more):
+    (tested,) = table.plan([TEACHER])
+    for cell in (tested, *cells.values()):
+        for seed in (0,) if cell is tested else (*seeds, *more):
             clear(folder / cell.name / f'seed{seed}')
         (folder / 'configs' / f'{cell.name}.py').unlink(missing_ok=True)
+    (teacher,) = sweep.jobs_of(table, [tested], seeds, folder, options)
     jobs = {
         row: sweep.jobs_of(table, [cell], seeds, folder, options)
         for row, cell in cells.items()
@@ -212,19 +212,6 @@ def minutes_of(
         for row, group in again.items()
     )
     return total / (os.cpu_count() or 1)
-
-
-def teacher_test(table: Table, folder: Path) -> Job:
-    """The test of a demo's teacher."""
-    teacher = table.cells.teacher_of(pair_of(table))
-    return Job(
-        'teacher',
-        0,
-        teacher['config'],
-        folder / 'teacher',
-        METRICS[table.cells.kind.metric].key,
-        checkpoint=teacher['checkpoint'],
-    )
 
 
 def workers_for(count: int) -> Optional[int]:

@@ -135,8 +135,18 @@ def to_page(table: Table, results: Results) -> str:
         for row in table.rows
         if row in table.paper or seeds_of(table, row, results)
     ]
-    seeds = sorted({s for row in rows for s in seeds_of(table, row, results)})
-    runs = [r for by_seed in results.values() for r in by_seed.values()]
+    trained = [row for row in rows if not table.is_tested(row)]
+    seeds = sorted(
+        {s for row in trained for s in seeds_of(table, row, results)}
+    )
+    tested = [row for row in rows if table.is_tested(row)]
+    tests = {cell.name for cell in table.plan(tested)}
+    runs = [
+        run
+        for name, by_seed in results.items()
+        for run in by_seed.values()
+        if name not in tests
+    ]
     options = sorted({o for r in runs for o in r.options})
     command = f'rankkd sweep {table.name} --seeds ' + ' '.join(map(str, seeds))
     if options:
@@ -218,6 +228,7 @@ def with_seeds(table: Table, grid: Grid, results: Results) -> Grid:
     for line in grid[1:]:
         title = line[0] or title
         own = not table.paper or line[1] == 'ours'
+        own = own and not table.is_tested(title)
         text = spans(seeds_of(table, title, results)) if own else ''
         found.append([*line, text])
     return found

@@ -85,7 +85,7 @@ def figure_grid(
             if values:
                 text = with_deviation(list(values.values()), decimals)
             elif has_run(table, title, column, results):
-                text = 'not logged'
+                text = '–' if table.is_tested(title) else 'not logged'
             elif row.applies_to(column):
                 text = state
             else:

@@ -22,7 +22,7 @@ def jobs_of(
     out: Path,
     options: Sequence[str] = (),
 ) -> List[Job]:
-    """A job for each cell and seed; their configs are written.
+    """A job for each cell and seed, one for a test; configs are written.
 
     Args:
         table (Table): Table of the cells.
@@ -40,6 +40,7 @@ def jobs_of(
     for cell in cells:
         path = out / 'configs' / f'{cell.name}.py'
         config = str(write_config(path, cell.config))
+        trained = cell.checkpoint is None
         jobs += [
             Job(
                 cell.name,
@@ -47,9 +48,10 @@ def jobs_of(
                 config,
                 out / cell.name / f'seed{seed}',
                 key,
-                tuple(options),
+                tuple(options if trained else for_teacher(options)),
+                cell.checkpoint,
             )
-            for seed in seeds
+            for seed in (seeds if trained else (0,))
         ]
     return jobs
 
@@ -132,16 +134,19 @@ def prepare(
 def teacher_job(cells: CellSet, pair: str, options: Sequence[str] = ()) -> Job:
     """The training of the teacher of a pair, with seed 0.
 
-    It is beside its checkpoint. Options of the command are those of the
-    teacher too, but for what concerns the student's model and hooks.
+    It is beside its checkpoint.
     """
     teacher = cells.teacher_of(pair)
-    ours = [x for x in options if not x.startswith(('model.', 'custom_hooks'))]
     return Job(
         f'teacher_{pair_names(pair)[0]}',
         0,
         teacher['config'],
         Path(teacher['checkpoint']).with_suffix(''),
         METRICS[cells.kind.metric].key,
-        tuple(ours),
+        tuple(for_teacher(options)),
     )
+
+
+def for_teacher(options: Sequence[str]) -> List[str]:
+    """Options of a command but for those of the student's model and hooks."""
+    return [x for x in options if not x.startswith(('model.', 'custom_hooks'))]

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from .cells import (
     CONFIGS,
+    TEACHER,
     CellSet,
     LossSettings,
     Settings,
@@ -21,7 +22,9 @@ from .cells import (
     choose,
     compose,
     from_facts,
+    pair_names,
     read_cells,
+    read_config,
     read_facts,
     set_losses,
 )
@@ -35,8 +38,9 @@ class Row:
     """A method, and what its trainings do otherwise.
 
     Attributes:
-        method (str, optional): Method of the set of cells; a row without one
-            shows the paper's numbers alone.
+        method (str, optional): Method of the set of cells, or ``'teacher'``,
+            which is tested and not trained; a row without one shows the
+            paper's numbers alone.
         set (dict): Arguments of losses by their class.
         options (dict): Any other settings of the config, by their keys.
         against (Sequence[str], optional): Rows that it is compared with. By
@@ -89,11 +93,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a table, without its seed."""
+    """One training of a table, without its seed, or a test.
+
+    Attributes:
+        name (str): Name of its folder.
+        pair (str): One of the set of cells.
+        config (Config): What is trained, or tested.
+        checkpoint (str, optional): To be tested, in place of a training.
+    """
 
     name: str
     pair: str
     config: Config
+    checkpoint: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,10 @@ class Table:
             )
         return list(names or self.columns)
 
+    def is_tested(self, row: str) -> bool:
+        """Whether a row is of the teacher, of which nothing is trained."""
+        return self.rows[row].method == TEACHER
+
     def cells_of(self, row: str, column: str) -> List[Cell]:
         """The trainings whose mean is one number of the table.
 
@@ -174,6 +190,8 @@ class Table:
         wanted, place = self.rows[row], self.columns[column]
         if wanted.method is None or not wanted.applies_to(column):
             return []
+        if self.is_tested(row):
+            return [teacher_cell(self.cells, x) for x in place.all_pairs]
         losses: LossSettings = {}
         for part in (place.set, wanted.set):
             for loss, arguments in part.items():
@@ -220,6 +238,17 @@ class Table:
                 others = others if plus else []
             found += [(title, other) for other in others if other in shown]
         return found
+
+
+def teacher_cell(cells: CellSet, pair: str) -> Cell:
+    """The test of the teacher of a pair."""
+    teacher = cells.teacher_of(pair)
+    return Cell(
+        f'teacher_{pair_names(pair)[0]}',
+        pair,
+        read_config(teacher['config']),
+        teacher['checkpoint'],
+    )
 
 
 def read_table(path: str) -> Table:
@@ -310,6 +339,13 @@ def check(table: Table) -> None:
             choose(f'row (that {title!r} is against)', other, table.rows)
         for name in row.columns or ():
             choose(f'column (of row {title!r})', name, table.columns)
+        if table.is_tested(title):
+            if row.set or row.options:
+                raise ValueError(
+                    f'row {title!r} is of the teacher, which is tested as it '
+                    'is: it takes neither set nor options'
+                )
+            continue
         for name, column in table.columns.items():
             if not row.applies_to(name):
                 continue

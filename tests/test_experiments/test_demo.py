@@ -70,7 +70,11 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
     for name in ('student alone', 'KD + ranking', 'teacher'):
         assert f'"name":"{name}"' in explored
     results = read_results(tmp_path / 'work_dirs/demo')
-    assert set(results) == {'alone_faster-rcnn', 'kd-rank_faster-rcnn'}
+    assert set(results) == {
+        'alone_faster-rcnn',
+        'kd-rank_faster-rcnn',
+        'teacher_faster-rcnn',
+    }
     assert set(results['alone_faster-rcnn']) == {0}
     assert set(results['kd-rank_faster-rcnn']) == {0, 1, 2}
     curves = results['kd-rank_faster-rcnn'][0].curves

@@ -104,6 +104,28 @@ def test_time_of_resumed_trainings_is_that_of_their_end(
     assert '(of 1 that were resumed, since then)' in page.read_text()
 
 
+def test_the_teacher_is_shown_and_not_counted(table_file, results, tmp_path):
+    table = read_table(
+        table_file(
+            ('rows = {', "rows = {'teacher': dict(method='teacher'),"),
+            ("paper = {'KD': [1.0, None], 'FitNet': [3.25, 4.5]}", ''),
+        )
+    )
+    name = 'teacher_resnet14x2'
+    last = {'accuracy/top1': 99.5}
+    results[name] = {0: make_result(name, 0, last)}
+    for runs in list(results.values())[1:3]:
+        for seed in (0, 1):
+            runs[seed + 5] = replace(runs.pop(seed), seed=seed + 5)
+    file, page = publish(table, results, tmp_path)
+    assert read_published(file)[name][0].last == last
+    text = page.read_text()
+    assert '| teacher | 99.50 | – |  |' in text
+    assert '| KD | 71.00 ± 1.41 | not logged | 5–6 |' in text
+    assert '--seeds 5 6\n' in text
+    assert '\n4 trainings, ' in text
+
+
 def test_nothing_to_publish(table, tmp_path):
     with pytest.raises(ValueError, match='no result of mine'):
         publish(table, {}, tmp_path)

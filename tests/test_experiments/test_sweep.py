@@ -19,6 +19,7 @@ from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.experiments.result import read_results
 from mmdet_rankkd.experiments.scheduler import run_jobs, state_of
 from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
+from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.experiments.training import Job
 
 from ..helpers import ROOT
@@ -69,6 +70,19 @@ def test_trains_and_goes_on(table, tmp_path, capsys, here):
     again = read_results(out)['kd_resnet14x2_resnet8'][0]
     assert again.resumed and again.config_hash != result.config_hash
     assert len(again.curves['val/accuracy/top1']) >= 1
+
+
+def test_the_teacher_is_tested_once(table_file, tmp_path, here):
+    table = read_table(
+        table_file(("dict(method='kd')", "dict(method='teacher')"))
+    )
+    cells = table.plan(['teacher'])
+    options = ['test_dataloader.dataset.count=40', 'model.student.x=1']
+    run_table(table, cells, [3, 4], tmp_path / 'out', options, 1)
+    (runs,) = read_results(tmp_path / 'out').values()
+    assert list(runs) == [0] and runs[0].options == options[:1]
+    assert runs[0].last['accuracy/top1'] > 90
+    assert not list(tmp_path.glob('out/*/seed0/*.pth'))
 
 
 def test_a_failed_training_is_reported(table, tmp_path, here):

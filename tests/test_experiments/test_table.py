@@ -105,6 +105,16 @@ def test_a_row_of_some_columns(table_file):
     assert names == [3, 2, 1]
 
 
+def test_the_teacher_is_tested(table_file):
+    file = table_file(("dict(method='kd')", "dict(method='teacher')"))
+    table = read_table(file)
+    (cell,) = table.plan(['teacher'])
+    assert cell.name == 'teacher_resnet14x2'
+    assert cell.checkpoint.endswith('resnet14x2_digits-cls.pth')
+    assert cell.config.model.backbone.arch[0] == 16
+    assert [x.checkpoint for x in table.plan(['k=2'])] == [None]
+
+
 def test_what_is_compared(table_file):
     table = read_table('table1')
     assert ('KD + ranking', 'KD') in table.comparisons()
@@ -140,6 +150,11 @@ def test_every_pair_of_a_set_is_a_file_away():
         ("dict(method='kd')", "dict(method='kd', columns=['x'])", "'x'"),
         ('[1.0, None]', '[1.0]', "1 numbers in row 'KD'"),
         ("dict(method='kd')", "dict(method='kd', against=['x'])", "'x'"),
+        (
+            "dict(method='kd')",
+            "dict(method='teacher', options={'x': 1})",
+            "'KD' is of the teacher, which is tested as it is",
+        ),
         (
             "dict(method='kd')",
             "dict(method='kd', grid=dict(sets={}))",
