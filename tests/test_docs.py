@@ -21,6 +21,7 @@ from mmdet_rankkd import losses
 from mmdet_rankkd.checkpoint.build import load_config
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.cli.main import main as rankkd
+from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.losses import DistillLoss
 from mmdet_rankkd.registry import (
     DATASETS,
@@ -527,3 +528,18 @@ def test_the_recipe_of_a_loss():
         assert signature.return_annotation is torch.Tensor
         named = [p for n, p in signature.parameters.items() if n != 'self']
         assert all(p.annotation is not p.empty for p in named)
+
+
+def test_the_example_of_a_table(tmp_path):
+    """CONTRIBUTING's table is one: four rows more, of two columns."""
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    (code,) = re.findall(r'```python\n(title = .*?)```', text, re.DOTALL)
+    (tmp_path / 'mine.py').write_text(code)
+    table = read_table(str(tmp_path / 'mine.py'))
+    assert list(table.rows) == [
+        'teacher',
+        'KD',
+        *(f'KD + ranking, k={k}' for k in (0.5, 1, 2)),
+    ]
+    assert len(table.plan()) == 1 + 2 * 4
+    assert len(table.comparisons()) == 3
