@@ -230,8 +230,6 @@ DEVIATION = re.compile(r'[\d.]+ ± [\d.]+')
 NUMBER = re.compile(r'\d+\.\d+')
 #: Its intervals are those of `docs/figures/numbers.json`, as a test checks.
 OF_FIGURES = ROOT / 'docs/figures.md'
-#: tau of `make demo-cls`, which stood in the report of the demo alone.
-NOT_KEPT = re.compile(r'0\.\d{3} ± 0\.\d{3}')
 
 
 def published(pattern):
@@ -263,11 +261,7 @@ def test_measured_figures_have_a_file(path):
             f'...{said}{found.group()} is on no page of results'
         )
     for line in path.read_text().replace('**', '').splitlines():
-        figures = [
-            x
-            for x in DEVIATION.findall(line)
-            if not (NOT_KEPT.fullmatch(x) and path.name == 'results.md')
-        ]
+        figures = DEVIATION.findall(line)
         title = line.strip('| ').split(' |')[0]
         assert not figures or any(
             title == row or title.startswith(f'{row},')
