@@ -99,7 +99,7 @@ class Cell:
         name (str): Name of its folder.
         pair (str): One of the set of cells.
         config (Config): What is trained, or tested.
-        checkpoint (str, optional): To be tested, in place of a training.
+        checkpoint (str, optional): Weights that are tested in place of a training.
     """
 
     name: str
@@ -243,12 +243,10 @@ class Table:
 def teacher_cell(cells: CellSet, pair: str) -> Cell:
     """The test of the teacher of a pair."""
     teacher = cells.teacher_of(pair)
-    return Cell(
-        f'teacher_{pair_names(pair)[0]}',
-        pair,
-        read_config(teacher['config']),
-        teacher['checkpoint'],
-    )
+    config = read_config(teacher['config'])
+    config.load_from = None  # where its own training began, as a full path
+    name = f'teacher_{pair_names(pair)[0]}'
+    return Cell(name, pair, config, teacher['checkpoint'])
 
 
 def read_table(path: str) -> Table:
