@@ -99,7 +99,7 @@ class Cell:
         name (str): Name of its folder.
         pair (str): One of the set of cells.
         config (Config): What is trained, or tested.
-        checkpoint (str, optional): Weights that are tested in place of a training.
+        checkpoint (str, optional): Weights to test in place of a training.
     """
 
     name: str
