@@ -54,6 +54,14 @@ rows = {
     'PKD + KD + ranking': dict(
         method='pkd+kd+rank', against=['PKD + KD', 'PKD + ranking']
     ),
+    'CWD + KD': dict(method='cwd+kd', against=['CWD', 'PKD + KD']),
+    'CWD + KD + ranking': dict(
+        method='cwd+kd+rank', against=['CWD + KD', 'CWD + ranking']
+    ),
+    'PKD + CWD': dict(method='pkd+cwd', against=['PKD', 'CWD', 'PKD + KD']),
+    'PKD + CWD + KD': dict(
+        method='pkd+cwd+kd', against=['PKD + KD', 'CWD + KD']
+    ),
     'PKD + DKD, T = 3': dict(
         method='pkd+dkd', against=['PKD', 'DKD, T = 3'], **_two_stage
     ),
