@@ -55,7 +55,7 @@ PARTS = {
     ),
 }
 #: How long each of a benchmark's cases is measured.
-SECONDS = dict(loss=0.5, step=15, teacher=15, peers=15)
+SECONDS = dict(loss=0.3, step=8, teacher=8, peers=8)
 
 
 def arguments(name, out, device):

@@ -28,7 +28,7 @@ def tiny_imagenet(root: str, classes: int, per_class: int) -> None:
     ROOT is its folder, tiny-imagenet-200; the lists go to ROOT/annotations.
     The classes without boxes are listed for training backbones.
     """
-    from mmdet_rankkd.datasets import annotate_tiny_imagenet
+    from mmdet_rankkd.engine.tiny_imagenet import annotate_tiny_imagenet
 
     for file, count in annotate_tiny_imagenet(
         root, classes, per_class

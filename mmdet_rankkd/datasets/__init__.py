@@ -3,7 +3,6 @@ from .contrast import ContrastDataset
 from .digits import DigitsDataset, make_digits
 from .digits_classification import DigitsClassification
 from .imagenet import ImageNet
-from .tiny_imagenet import annotate_tiny_imagenet
 from .transforms import (
     PackCls,
     PadCrop,
@@ -33,6 +32,5 @@ __all__ = [
     'TwoResolutions',
     'TwoViews',
     'UnlabelledDataset',
-    'annotate_tiny_imagenet',
     'make_digits',
 ]

@@ -43,6 +43,7 @@ sys.path.append(str(ROOT))
 from tests.helpers import raw_batch  # noqa: E402
 from tests.setups import (  # noqa: E402
     SETUPS,
+    add_masks,
     build_model,
     distiller_config,
     save_teacher,
@@ -54,7 +55,10 @@ BINARY = dict(type='mmdet_rankkd.BinaryKLDivLoss')
 RANK = dict(type='mmdet_rankkd.KendallRankLoss')
 LOSSES = {
     'faster-rcnn': [KL, RANK],
+    'cascade-rcnn': [KL, RANK],
+    'mask-rcnn': [KL, RANK, dict(type='mmdet_rankkd.MaskKDLoss')],
     'detr': [KL, RANK],
+    'dino': [BINARY, RANK],
     **{
         head: [BINARY, RANK]
         for head in ('retinanet', 'fcos', 'atss', 'gfl', 'rtmdet')
@@ -96,6 +100,9 @@ def detector(name: str, folder: Path) -> tuple:
         save_teacher(setup, checkpoint)
     model = build_model(distiller_config(setup, checkpoint, LOSSES[name]))
     batches = [raw_batch(2, seed, sizes=((64, 64),)) for seed in range(8)]
+    if setup.masks:
+        for batch in batches:
+            add_masks(batch)
     return model, cycle(batches)
 
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from pycocotools.coco import COCO
 
-from mmdet_rankkd.datasets import annotate_tiny_imagenet
 from mmdet_rankkd.engine.launch import parse_options
+from mmdet_rankkd.engine.tiny_imagenet import annotate_tiny_imagenet
 from mmdet_rankkd.registry import DATASETS
 
 from ..helpers import ROOT, rankkd

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Dict, List, Tuple, Union
 
+from mmdet_rankkd.checkpoint.write import write_whole
+
 IMAGE_SIZE = 64
 #: Path of an image in the set, its class (a WordNet id), and its box: the
 #: first and the last pixel, x before y.
@@ -27,8 +29,9 @@ def annotate_tiny_imagenet(
 
     - ``boxes_20_train.json``, ``boxes_20_val.json``: COCO's layout.
     - ``other_180_train.txt``, ``other_180_val.txt``: path and number of the
-      class in a line, as :class:`ImageNet` reads them, to train backbones
-      on photographs that no detector is trained or tested on.
+      class in a line, as :class:`mmdet_rankkd.datasets.ImageNet` reads them,
+      to train backbones on photographs that no detector is trained or tested
+      on.
 
     Args:
         root (str or Path): The set's folder, ``tiny-imagenet-200``.
@@ -93,11 +96,8 @@ def annotate_tiny_imagenet(
                 f'{path} is there with another content; move it away to have '
                 'it written'
             )
-    folder.mkdir(exist_ok=True)
     for file, text in texts.items():
-        part = folder / f'{file}.part'
-        part.write_text(text)
-        part.replace(folder / file)
+        write_whole(folder / file, text.encode())
     return counts
 
 
