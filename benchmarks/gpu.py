@@ -120,10 +120,14 @@ def draw_precision(source, file):
         for row in csv.DictReader(lines):
             case = curves.setdefault(row['case'], {})
             case.setdefault(row['dtype'], []).append(float(row['loss']))
+    wide = min(4, len(curves))
+    high = -(-len(curves) // wide)
     figure, axes = plt.subplots(
-        1, len(curves), figsize=(4.5 * len(curves), 3.5), squeeze=False
+        high, wide, figsize=(4 * wide, 3 * high), squeeze=False
     )
-    for place, (case, by_dtype) in zip(axes[0], curves.items()):
+    for place in axes.flat[len(curves) :]:
+        place.axis('off')
+    for place, (case, by_dtype) in zip(axes.flat, curves.items()):
         for dtype, losses in by_dtype.items():
             place.plot(losses, label=dtype, lw=1)
         place.set(title=case, xlabel='step', ylabel='total loss')
@@ -148,10 +152,13 @@ def main():
     print(f'figures of {device}, into {args.out}', flush=True)
     results = FOLDER / 'results.csv'
     known = len(results.read_text().splitlines())
-    ends = [run(n, args.out, device, args.share) for n in args.parts]
-    lines = results.read_text().splitlines()
-    new = [lines[0], *lines[known:]]
-    (args.out / 'results.csv').write_text('\n'.join(new) + '\n')
+    ends, new = [], []
+    for name in args.parts:
+        ends.append(run(name, args.out, device, args.share))
+        lines = results.read_text().splitlines()
+        new = [lines[0], *lines[known:]]
+        # After each part, so that it is there if this process is ended.
+        (args.out / 'results.csv').write_text('\n'.join(new) + '\n')
     rows = list(csv.DictReader(new))
     if any(r['benchmark'] == 'loss' for r in rows):
         draw_loss(rows, args.out / 'loss.png')

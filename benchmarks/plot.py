@@ -90,9 +90,13 @@ def main():
     parser.add_argument(
         '--out', default=FOLDER.parent / 'docs/benchmark_loss.png'
     )
+    parser.add_argument(
+        '--device', default='', help='one whose name has this, not the newest'
+    )
     args = parser.parse_args()
     with open(args.results, newline='') as file:
-        draw_loss(list(csv.DictReader(file)), args.out)
+        rows = [x for x in csv.DictReader(file) if args.device in x['device']]
+    draw_loss(rows, args.out)
     print(args.out)
 
 

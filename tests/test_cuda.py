@@ -147,9 +147,15 @@ def test_a_step_is_that_of_the_cpu(name, checkpoints):
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('name', SETUPS)
 def test_a_step_with_every_loss(name, dtype, checkpoints):
-    values, gradients = step(
-        name, checkpoints(name), 'cuda', SETUPS[name]().losses(), dtype
-    )
+    try:
+        values, gradients = step(
+            name, checkpoints(name), 'cuda', SETUPS[name]().losses(), dtype
+        )
+    except RuntimeError as error:
+        # mmcv 2.3.6: RoIAlign and the focal loss have no kernel for bfloat16.
+        if dtype is torch.bfloat16 and 'not implemented' in str(error):
+            pytest.skip(str(error))
+        raise
     assert torch.tensor(list(values.values())).isfinite().all(), values
     assert not [key for key, x in gradients.items() if x is None]
     if dtype is not torch.float16:  # without a scaler these may overflow

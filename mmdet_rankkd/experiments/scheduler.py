@@ -14,6 +14,7 @@ from multiprocessing import (
     get_all_start_methods,
     get_context,
 )
+from multiprocessing.context import BaseContext
 from typing import Deque, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import torch
@@ -24,12 +25,20 @@ from .training import LOG, RUNNING, Job, run_job
 
 #: How often a training is started whose process dies.
 ATTEMPTS = 3
-#: How processes start: of one that has imported the stack, where the system
-#: can fork. It holds no GPU, so its children may have one each.
-FORKS = 'forkserver' in get_all_start_methods()
-CONTEXT = get_context('forkserver' if FORKS else 'spawn')
-if FORKS:
-    CONTEXT.set_forkserver_preload(
+
+
+def start_context() -> BaseContext:
+    """How processes start: forked from one that has imported the stack.
+
+    Where there is a GPU, or the system cannot fork, each imports the stack
+    itself: MMEngine looks for GPUs when it is imported, and a process that
+    is forked after that cannot use any.
+    """
+    forks = 'forkserver' in get_all_start_methods()
+    if torch.cuda.is_available() or not forks:
+        return get_context('spawn')
+    context = get_context('forkserver')
+    context.set_forkserver_preload(
         [
             'mmdet_rankkd.experiments.training',
             'mmdet_rankkd.engine.hooks',
@@ -37,6 +46,10 @@ if FORKS:
             'mmdet.apis',
         ]
     )
+    return context
+
+
+CONTEXT = start_context()
 
 
 class Pool(Protocol):

@@ -11,13 +11,18 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
+import torch
 
 from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.experiments import sweep
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.experiments.result import read_results
-from mmdet_rankkd.experiments.scheduler import run_jobs, state_of
+from mmdet_rankkd.experiments.scheduler import (
+    run_jobs,
+    start_context,
+    state_of,
+)
 from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
 from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.experiments.training import Job
@@ -256,3 +261,12 @@ def test_teachers_that_are_trained_first(tmp_path, monkeypatch, capsys):
     assert len(trained) == 2
     with pytest.raises(FileExistsError, match='with the options'):
         sweep.prepare(cells, chosen, options[1:])
+
+
+@pytest.mark.parametrize(
+    'gpu, method', [(True, 'spawn'), (False, 'forkserver')]
+)
+def test_no_process_is_forked_where_there_is_a_gpu(monkeypatch, gpu, method):
+    """MMEngine has looked for it, after which CUDA refuses forked ones."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    assert start_context().get_start_method() == method
