@@ -38,6 +38,10 @@ def _beside_ranking(title, method, **facts):
 _two_stage = dict(
     set=dict(DKDLoss=dict(temperature=3)), columns=['Faster R-CNN']
 )
+# On GFL, CWD as published is of maps of classes; this is what it is elsewhere.
+_of_features = dict(
+    set=dict(CWDLoss=dict(maps='features', loss_weight=10.0)), columns=['GFL']
+)
 rows = {
     'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
@@ -57,6 +61,14 @@ rows = {
     'CWD + KD': dict(method='cwd+kd', against=['CWD', 'PKD + KD']),
     'CWD + KD + ranking': dict(
         method='cwd+kd+rank', against=['CWD + KD', 'CWD + ranking']
+    ),
+    'CWD of features': dict(
+        method='cwd', against=['CWD', 'PKD'], **_of_features
+    ),
+    'CWD of features + KD': dict(
+        method='cwd+kd',
+        against=['CWD of features', 'CWD + KD', 'PKD + KD'],
+        **_of_features,
     ),
     'PKD + CWD': dict(method='pkd+cwd', against=['PKD', 'CWD', 'PKD + KD']),
     'PKD + CWD + KD': dict(

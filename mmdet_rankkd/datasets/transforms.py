@@ -33,7 +33,7 @@ class PadCrop(BaseTransform):
         """Replace ``img``."""
         height, width = results['img'].shape[:2]
         p = self.padding
-        image = np.pad(results['img'], ((p, p), (p, p), (0, 0)))
+        image = mmcv.impad(results['img'], padding=(p, p, p, p))
         top, left = np.random.randint(0, 2 * p + 1, 2)
         results['img'] = image[top : top + height, left : left + width]
         return results
