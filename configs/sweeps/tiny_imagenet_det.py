@@ -52,4 +52,6 @@ rows = {
     'PKD + ranking': dict(method='pkd+rank', against=['PKD']),
     'PKD + KD': dict(method='pkd+kd', against=['student alone', 'KD', 'PKD']),
     'PKD + KD + ranking': dict(method='pkd+kd+rank', against=['PKD + KD']),
+    'CWD': dict(method='cwd', against=['student alone', 'KD', 'PKD']),
+    'CWD + KD': dict(method='cwd+kd', against=['CWD', 'KD', 'PKD + KD']),
 }

@@ -33,13 +33,16 @@ def jobs_of(
         options (Sequence[str]): ``KEY=VALUE`` for all trainings.
 
     Raises:
+        ValueError: If an option of the table does not fit a config; nothing
+            is written then.
         FileExistsError: If the folder holds another config of that name.
     """
     key = METRICS[table.cells.kind.metric].key
     jobs = []
-    for cell in cells:
+    # All are composed before one is written: an option may fit none.
+    for cell, cfg in [(cell, cell.config) for cell in cells]:
         path = out / 'configs' / f'{cell.name}.py'
-        config = str(write_config(path, cell.config))
+        config = str(write_config(path, cfg))
         trained = cell.checkpoint is None
         jobs += [
             Job(

@@ -7,8 +7,9 @@ the numbers of the paper.
 
 import itertools
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -98,14 +99,19 @@ class Cell:
     Attributes:
         name (str): Name of its folder.
         pair (str): One of the set of cells.
-        config (Config): What is trained, or tested.
+        compose (Callable): Makes its config, which pages do not need.
         checkpoint (str, optional): Weights to test in place of a training.
     """
 
     name: str
     pair: str
-    config: Config
+    compose: Callable[[], Config]
     checkpoint: Optional[str] = None
+
+    @cached_property
+    def config(self) -> Config:
+        """What is trained, or tested."""
+        return self.compose()
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,9 @@ class Table:
             Cell(
                 cell_name(pair, wanted.method, losses, options),
                 pair,
-                compose(self.cells, pair, wanted.method, losses, options),
+                partial(
+                    compose, self.cells, pair, wanted.method, losses, options
+                ),
             )
             for pair in place.all_pairs
         ]
@@ -243,10 +251,14 @@ class Table:
 def teacher_cell(cells: CellSet, pair: str) -> Cell:
     """The test of the teacher of a pair."""
     teacher = cells.teacher_of(pair)
-    config = read_config(teacher['config'])
-    config.load_from = None  # where its own training began, as a full path
+
+    def compose_test() -> Config:
+        config = read_config(teacher['config'])
+        config.load_from = None  # a full path, of where its training began
+        return config
+
     name = f'teacher_{pair_names(pair)[0]}'
-    return Cell(name, pair, config, teacher['checkpoint'])
+    return Cell(name, pair, compose_test, teacher['checkpoint'])
 
 
 def read_table(path: str) -> Table:

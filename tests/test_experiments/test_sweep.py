@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 import pytest
 import torch
@@ -251,7 +252,7 @@ def test_teachers_that_are_trained_first(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweep, 'run_jobs', train)
     monkeypatch.setattr(sweep, 'export_student', export)
     chosen = [
-        sweep.Cell('x', pair, compose(cells, pair, 'kd'))
+        sweep.Cell('x', pair, partial(compose, cells, pair, 'kd'))
         for pair in ('gfl', 'faster-rcnn', 'gfl', 'atss')
     ]
     sweep.prepare(cells, chosen, options)

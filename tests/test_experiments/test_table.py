@@ -3,6 +3,7 @@
 import pytest
 
 from mmdet_rankkd.experiments.cells import read_cells
+from mmdet_rankkd.experiments.sweep import jobs_of
 from mmdet_rankkd.experiments.table import read_table
 
 
@@ -180,9 +181,13 @@ def test_missing_files(tmp_path):
         read_table(str(tmp_path / 'a.py'))
 
 
-def test_an_option_of_nothing(table_file):
-    file = table_file(
-        ("dict(method='kd')", "dict(method='kd', options={'modle.x': 1})")
+def test_an_option_of_nothing(table_file, tmp_path):
+    table = read_table(
+        table_file(
+            ("dict(method='kd')", "dict(method='kd', options={'modle.x': 1})")
+        )
     )
+    out = tmp_path / 'out'
     with pytest.raises(ValueError, match="'modle.x' sets nothing"):
-        read_table(file).plan()
+        jobs_of(table, table.plan(), (0,), out)
+    assert not out.exists()
