@@ -36,6 +36,7 @@ METHODS = {
     'pkd': ['mmdet_rankkd.PKDLoss'],
     'pkd-kd': ['mmdet_rankkd.PKDLoss', 'mmdet_rankkd.KLDivLoss'],
     'cwd': ['mmdet_rankkd.CWDLoss'],
+    'cwd-kd': ['mmdet_rankkd.CWDLoss', 'mmdet_rankkd.KLDivLoss'],
     'mgd': ['mmdet_rankkd.MGDLoss'],
     'fgd': ['mmdet_rankkd.FGDLoss'],
     'ld': ['mmdet_rankkd.LDLoss'],

@@ -15,6 +15,7 @@ rows = {
     'PKD + ranking': dict(method='pkd+rank', against=['student alone', 'PKD']),
     'PKD + KD': dict(method='pkd+kd', against=['student alone', 'PKD', 'KD']),
     'CWD': dict(method='cwd', against=['student alone']),
+    'CWD + KD': dict(method='cwd+kd', against=['student alone', 'CWD', 'KD']),
     'CWD + ranking': dict(method='cwd+rank', against=['student alone', 'CWD']),
     'MGD': dict(method='mgd', against=['student alone']),
     'MGD + ranking': dict(method='mgd+rank', against=['student alone', 'MGD']),

@@ -49,18 +49,18 @@ NOT_YET = (
     'comparison of methods on this family has decided it yet'
 )
 BOTH_ON_DIGITS = (
-    'features by PKD and logits by KD, together, gave Faster R-CNN, RetinaNet '
-    'and GFL the most AP on the small set of digits, three to five seeds '
-    'each, with the weights that were published; see docs/methods.md'
+    'features by CWD and logits by KD, together, gave Faster R-CNN, RetinaNet '
+    'and GFL the most AP on the small set of digits, three seeds each, with '
+    'the weights that were published; see docs/methods.md'
 )
 #: Default method of each family. This table and the next are all that the
 #: command chooses by.
 FAMILIES: Dict[str, Family] = {
     'two-stage': Family(
-        'two-stage detectors', 'pkd+kd', BOTH_ON_DIGITS, instead='dkd'
+        'two-stage detectors', 'cwd+kd', BOTH_ON_DIGITS, instead='dkd'
     ),
     'dense': Family(
-        'dense detectors with a sigmoid', 'pkd+kd', BOTH_ON_DIGITS
+        'dense detectors with a sigmoid', 'cwd+kd', BOTH_ON_DIGITS
     ),
     'dense-softmax': Family('dense detectors with a softmax', 'kd', NOT_YET),
     'queries': Family('detectors with queries and a sigmoid', 'kd', NOT_YET),
@@ -129,7 +129,9 @@ METHODS: Dict[str, Dict[str, List[Settings]]] = {
             ),
         ),
     },
-    'cwd': _each(PYRAMIDS, dict(type='mmdet_rankkd.CWDLoss', loss_weight=10)),
+    'cwd': _each(
+        PYRAMIDS, dict(type='mmdet_rankkd.CWDLoss', loss_weight=10.0)
+    ),
     'fgd': {
         'two-stage': [
             dict(

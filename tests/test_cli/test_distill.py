@@ -25,7 +25,7 @@ def test_a_config_is_written_and_the_doctor_asked(folder):
     text = rankkd('distill', *FILES, '--images', '0', status=1)
     config = folder / 'distill_student.py'
     assert config.read_text() in text
-    assert 'features by PKD and logits by KD, together' in text
+    assert 'features by CWD and logits by KD, together' in text
     # The set is of six images and the rate of sixteen.
     assert '✗ learning rate' in text and '✓ weights 0' in text
     assert 'rankkd doctor distill_student.py' in text

@@ -23,11 +23,11 @@ from mmdet_rankkd.engine.recipe import (
 from ..setups import SETUPS, build_model, model_config
 
 EXPECTED = {
-    'faster-rcnn': ('two-stage', 'RoILogits', 'PKDLoss KLDivLoss'),
-    'cascade-rcnn': ('two-stage', 'RoILogits', 'PKDLoss KLDivLoss'),
+    'faster-rcnn': ('two-stage', 'RoILogits', 'CWDLoss KLDivLoss'),
+    'cascade-rcnn': ('two-stage', 'RoILogits', 'CWDLoss KLDivLoss'),
     **dict.fromkeys(
         ('retinanet', 'fcos', 'atss', 'gfl', 'rtmdet'),
-        ('dense', 'DenseLogits', 'PKDLoss BinaryKLDivLoss'),
+        ('dense', 'DenseLogits', 'CWDLoss BinaryKLDivLoss'),
     ),
     'detr': ('queries-softmax', 'QueryLogits', 'KLDivLoss'),
     'dino': ('queries', 'QueryLogits', 'BinaryKLDivLoss'),
@@ -65,10 +65,10 @@ def test_a_default_that_does_not_fit(no_random_weights):
     recipe = fitting_recipe(model, model, files)
     assert [x['type'] for x in recipe.losses] == ['mmdet_rankkd.DKDLoss']
     said = recipe.said[-1]
-    assert said.startswith('method dkd, since pkd+kd, the default, does not')
+    assert said.startswith('method dkd, since cwd+kd, the default, does not')
     assert "no layer 'neck'" in said
     with pytest.raises(ValueError, match="no layer 'neck'"):
-        fitting_recipe(model, model, files, 'pkd+kd')
+        fitting_recipe(model, model, files, 'cwd+kd')
 
 
 #: Methods that need more of a detector than its family says.
