@@ -41,7 +41,7 @@ def demo(
 ) -> None:
     """Teacher, student alone and distilled, on handwritten digits.
 
-    METHODS are alone, kd and kd+rank if none are named.
+    METHODS are alone, kd, kd+rank and cwd+kd if none are named.
     """
     from mmdet_rankkd.experiments.cells import choose
     from mmdet_rankkd.experiments.demo import detectors, run_demo
@@ -50,7 +50,7 @@ def demo(
     suffix = '' if detector == 'faster-rcnn' else f'_{detector}'
     run_demo(
         f'demo_{detector}',
-        methods or ['alone', 'kd', 'kd+rank'],
+        methods or ['alone', 'kd', 'kd+rank', 'cwd+kd'],
         seeds,
         out or f'work_dirs/demo{suffix}',
         cfg_options,
