@@ -53,5 +53,7 @@ rows = {
     'PKD + KD': dict(method='pkd+kd', against=['student alone', 'KD', 'PKD']),
     'PKD + KD + ranking': dict(method='pkd+kd+rank', against=['PKD + KD']),
     'CWD': dict(method='cwd', against=['student alone', 'KD', 'PKD']),
-    'CWD + KD': dict(method='cwd+kd', against=['CWD', 'KD', 'PKD + KD']),
+    'CWD + KD': dict(
+        method='cwd+kd', against=['student alone', 'KD', 'CWD', 'PKD + KD']
+    ),
 }
