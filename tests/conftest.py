@@ -1,12 +1,14 @@
 """Fixtures: a COCO-style set of three classes and small detectors for it."""
 
 import gc
+from functools import cache
 
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from . import setups
 from .helpers import (
     ROOT,
     USER_DATA,
@@ -66,6 +68,19 @@ def project(tmp_path_factory):
     (folder / 'distill.py').write_text(USER_DISTILL.format(folder=folder))
     save_teacher(folder / 'teacher.py', folder / 'teacher.pth')
     return folder
+
+
+@pytest.fixture(scope='module')
+def checkpoints(tmp_path_factory):
+    """Function of a set-up: its teacher's checkpoint."""
+    folder = tmp_path_factory.mktemp('teachers')
+
+    @cache
+    def path(name):
+        setups.save_teacher(setups.SETUPS[name](), folder / f'{name}.pth')
+        return folder / f'{name}.pth'
+
+    return path
 
 
 @pytest.fixture

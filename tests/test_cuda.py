@@ -4,8 +4,6 @@ The numbers are those of the CPU: of the ranking loss by both backends, and of
 whole steps with every loss. A training with ``--amp`` ends in a plain student.
 """
 
-from functools import cache
-
 import pytest
 import torch
 
@@ -23,7 +21,6 @@ from .setups import (
     batch_of,
     build_model,
     distiller_config,
-    save_teacher,
     seed_weights,
 )
 
@@ -41,19 +38,6 @@ def plain_float32(monkeypatch):
     """No TF32: its mantissa has ten bits."""
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
-
-
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Function of a set-up: its teacher's checkpoint."""
-    folder = tmp_path_factory.mktemp('teachers')
-
-    @cache
-    def path(name):
-        save_teacher(SETUPS[name](), folder / f'{name}.pth')
-        return folder / f'{name}.pth'
-
-    return path
 
 
 def by_norm(found, expected):
