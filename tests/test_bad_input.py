@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ TEACHER = dict(
 )
 STUDENT = Config.fromfile(DIGITS / 'resnet8_digits-cls.py').model.to_dict()
 KD = dict(type='mmdet_rankkd.KLDivLoss')
+
+
+#: Seconds of the processor in which each must be said.
+LONGEST = 15
+
+
+@pytest.fixture(autouse=True)
+def said_soon():
+    """No one waits for a data set or a network to learn of a typo."""
+    begin = time.process_time()
+    yield
+    assert time.process_time() - begin < LONGEST
 
 
 def ready(**changes):

@@ -179,6 +179,49 @@ def test_a_damaged_checkpoint_is_passed_over(table, tmp_path, here):
     assert not list(folder.glob('.*.partial'))
 
 
+KILLED_SWEEP = """
+import sys
+from pathlib import Path
+from mmdet_rankkd.experiments.sweep import run_table
+from mmdet_rankkd.experiments.table import read_table
+if __name__ == '__main__':
+    table = read_table(sys.argv[1])
+    cells = table.plan(rows=['KD'])
+    run_table(table, cells, [0, 1], Path(sys.argv[2]), sys.argv[3:], 1)
+"""
+
+
+def test_a_killed_sweep_loses_what_is_after_a_checkpoint(
+    table, table_file, tmp_path, here
+):
+    """Killed with its worker while the second seed is in its second epoch."""
+    options = ('train_cfg.max_epochs=4', *SMALL[1:-1])
+    out = tmp_path / 'out'
+    name = table.plan(rows=['KD'])[0].name
+    first, second = (out / name / f'seed{seed}' for seed in (0, 1))
+    sweep = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', '-c', KILLED_SWEEP]
+        + [table_file(), str(out), *options],
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )
+    while sweep.poll() is None and not (second / 'epoch_1.pth').is_file():
+        time.sleep(0.02)
+    worker = json.loads((second / 'running.json').read_text())['pid']
+    os.kill(worker, signal.SIGKILL)
+    sweep.kill()
+    sweep.wait()
+    assert not (second / 'result.json').exists()
+    before = (first / 'result.json').stat().st_mtime_ns
+    newest = (second / 'last_checkpoint').read_text()
+    run_table(table, table.plan(rows=['KD']), [0, 1], out, options, 1)
+    assert (first / 'result.json').stat().st_mtime_ns == before
+    said = (second / 'output.log').read_text()
+    assert f'Load checkpoint from {newest}' in said
+    runs = read_results(out)[name]
+    assert [runs[seed].resumed for seed in (0, 1)] == [False, True]
+
+
 class Dying:
     """A pool whose processes die so many times in all."""
 
