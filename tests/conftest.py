@@ -1,12 +1,15 @@
 """Fixtures: a COCO-style set of three classes and small detectors for it."""
 
 import gc
+import sys
 from functools import cache
 
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from torch import nn
+
+from mmdet_rankkd.ops import pairwise
 
 from . import setups
 from .helpers import (
@@ -43,6 +46,16 @@ def keep_what_was_imported():
     """MMEngine collects garbage for each data set, among all that is there."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def nothing_is_compiled(request):
+    """But where that is tested: it takes longer than a short training."""
+    tested = {'test_ops', 'test_losses', 'test_cuda.py'}
+    with pytest.MonkeyPatch.context() as patch:
+        if not tested & set(request.path.parts):
+            patch.setattr(pairwise, 'MIN_PAIRS_TO_COMPILE', sys.maxsize)
+        yield
 
 
 @pytest.fixture

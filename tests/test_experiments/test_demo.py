@@ -25,6 +25,16 @@ CLASSIFICATION = [
 ]
 
 
+DETECTION = [
+    'train_cfg.max_epochs=1',
+    *(
+        f'{split}_dataloader.{setting}'
+        for split in ('train', 'val', 'test')
+        for setting in ('num_workers=0', 'persistent_workers=False')
+    ),
+]
+
+
 @pytest.fixture
 def few_images(tmp_path, monkeypatch, here):
     """The digits set with a few images, in the current folder."""
@@ -38,7 +48,7 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
         'demo_faster-rcnn',
         ['alone', 'kd+rank'],
         out='work_dirs/demo',
-        options=['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1'],
+        options=[*DETECTION, 'default_hooks.logger.interval=1'],
         workers=1,
     )
     text = capsys.readouterr().out
@@ -90,9 +100,7 @@ def test_whole_demo_on_a_few_images(few_images, tmp_path, capsys):
 def test_demo_of_a_dense_detector(few_images, tmp_path, capsys, monkeypatch):
     """Its teacher is trained first, and no seed if there is no time left."""
     monkeypatch.setattr(demo, 'MINUTES', 0)
-    report = demo.run_demo(
-        'demo_gfl', ['kd'], options=['train_cfg.max_epochs=1'], workers=1
-    )
+    report = demo.run_demo('demo_gfl', ['kd'], options=DETECTION, workers=1)
     text = capsys.readouterr().out
     assert 'trained first: teacher_gfl' in text and '31.99' not in text
     assert 'That is one seed' in text and 'as there is time' not in text
