@@ -128,6 +128,8 @@ class Table:
         paper (dict): The paper's numbers by row, one a column or None.
         decimals (int): Decimals of the figures.
         note (str): What a reader of its page should know.
+        grids (dict): The rows of each grid by its title, which names them
+            all; not an entry of the file.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Table:
     paper: Dict[str, List[Optional[float]]] = field(default_factory=dict)
     decimals: int = 2
     note: str = ''
+    grids: Dict[str, List[str]] = field(default_factory=dict)
 
     def metric(self, column: str) -> Metric:
         """The figure of a column."""
@@ -146,27 +149,30 @@ class Table:
         return find_metric(name)
 
     def find_rows(self, names: Optional[Sequence[str]] = None) -> List[str]:
-        """Titles of rows, named by title or by a method that one row has.
+        """Titles of rows, named by title, by a method that one row has, or all
+        those of a grid by its title.
 
         Raises:
             ValueError: If a name is none of them.
         """
+        if names is None:
+            return list(self.rows)
         methods = [row.method for row in self.rows.values()]
         found = {
-            row.method: title
+            row.method: [title]
             for title, row in self.rows.items()
             if row.method and methods.count(row.method) == 1
         }
-        found.update({title: title for title in self.rows})
-        if names is None:
-            return list(self.rows)
+        found.update({title: [title] for title in self.rows}, **self.grids)
         unknown = [name for name in names if name not in found]
         if unknown:
+            of_grids = {row for rows in self.grids.values() for row in rows}
+            alone = [row for row in self.rows if row not in of_grids]
             raise ValueError(
                 f'no rows {unknown} in {self.name}; there are '
-                + ', '.join(map(repr, self.rows))
+                + ', '.join(map(repr, [*alone, *self.grids]))
             )
-        return list(dict.fromkeys(found[name] for name in names))
+        return list(dict.fromkeys(t for name in names for t in found[name]))
 
     def find_columns(self, names: Optional[Sequence[str]] = None) -> List[str]:
         """Titles of columns.
@@ -282,15 +288,19 @@ def read_table(path: str) -> Table:
     facts = dict(read_facts(file), name=file.stem)
     raw = from_facts(Table, facts, str(file))
     rows: Dict[str, Row] = {}
+    grids: Dict[str, List[str]] = {}
     for title, entry in facts['rows'].items():
         row = from_facts(Row, entry, f'{file}: row {title!r}')
-        rows.update(expand(title, row))
+        expanded = expand(title, row)
+        rows.update(expanded)
+        if row.grid:
+            grids[title] = list(expanded)
     columns = {
         title: from_facts(Column, entry, f'{file}: column {title!r}')
         for title, entry in facts['columns'].items()
     }
     cells = read_cells(facts['cells'])
-    table = replace(raw, cells=cells, rows=rows, columns=columns)
+    table = replace(raw, cells=cells, rows=rows, columns=columns, grids=grids)
     try:
         check(table)
     except ValueError as error:

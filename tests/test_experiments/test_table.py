@@ -83,6 +83,10 @@ def test_grid(table_file):
     rows = [r for r in table.rows if r.startswith('search')]
     assert len(rows) == 12 and len(table.plan(rows)) == 12
     assert rows[0] == 'search, k=0.5, temperature=1, max_epochs=2'
+    # Its title stands for all of them.
+    assert table.find_rows(['search', rows[1], 'KD']) == [*rows, 'KD']
+    with pytest.raises(ValueError, match="there are 'KD', 'FitNet', 'search'"):
+        table.find_rows(['serach'])
     (cell,) = table.cells_of(
         'search, k=4, temperature=3, max_epochs=3', 'top-1'
     )
