@@ -14,6 +14,8 @@ from PIL import Image
 from mmdet_rankkd.compat import numpy_multiarray
 from mmdet_rankkd.registry import DATASETS
 
+from .image_files import folders_in, is_hidden
+
 FOLDER = 'cifar-100-python'
 ARCHIVE = 'cifar-100-python.tar.gz'
 #: What each file must have: that of class names, and those of images.
@@ -35,11 +37,6 @@ MD5 = {
     'test': 'f0ef6b0ae62326f3e7ffdfab6717acfc',
     'meta': '7973b15100ade9c7d40fb424638fde48',
 }
-
-
-def visible(path: Path) -> bool:
-    """Whether a file is not one that file managers leave (``.DS_Store``)."""
-    return not path.name.startswith('.')
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -187,18 +184,18 @@ class CIFAR100(BaseDataset):
             ValueError: If there are not 100 of them, or an image has another
                 size or cannot be read.
         """
-        classes = sorted(
-            p.name for p in folder.iterdir() if p.is_dir() and visible(p)
-        )
+        classes = folders_in(folder)
         if len(classes) != 100:
             raise ValueError(
                 f'{folder} has {len(classes)} folders of classes, not the 100 '
                 'of CIFAR-100'
             )
-        self._metainfo['classes'] = tuple(classes)
+        self._metainfo['classes'] = classes
         found = []
         for label, name in enumerate(classes):
-            for path in sorted(filter(visible, (folder / name).iterdir())):
+            for path in sorted((folder / name).iterdir()):
+                if is_hidden(path.name):
+                    continue
                 try:
                     with Image.open(path) as image:
                         pixels = np.asarray(image.convert('RGB'))

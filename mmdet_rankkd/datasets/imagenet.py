@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 
 from mmdet_rankkd.registry import DATASETS
 
-EXTENSIONS = ('.jpeg', '.jpg', '.png', '.bmp', '.webp', '.ppm', '.tif')
+from .image_files import SUFFIXES, folders_in, is_image
 
 
 @DATASETS.register_module()
@@ -16,7 +16,8 @@ class ImageNet(BaseDataset):
     """Images by folder of their class, or by a list of paths and labels.
 
     Without ``ann_file``, the folders in ``data_prefix['img']`` are the
-    classes, in the order of their names (``n01440764``, ...). With it, each
+    classes, in the order of their names (``n01440764``, ...); hidden files and
+    folders are left out. With it, each
     line of the file is a path, relative to that folder, and the number of
     its class, separated by a space, as in ImageNet's ``val.txt``.
 
@@ -60,10 +61,10 @@ class ImageNet(BaseDataset):
             place = self.ann_file or f'the folders in {folder}'
             raise ValueError(
                 f'there are no images in {place} (known are '
-                f'{", ".join(EXTENSIONS)})'
+                f'{", ".join(SUFFIXES)})'
             )
         if not self.ann_file and not self._metainfo.get('classes'):
-            self._metainfo['classes'] = _classes(folder)
+            self._metainfo['classes'] = folders_in(folder)
         return [
             dict(img_path=str(path), gt_label=label) for path, label in found
         ]
@@ -101,18 +102,12 @@ class ImageNet(BaseDataset):
         return found
 
 
-def _classes(folder: Path) -> tuple:
-    return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
-
-
 def _by_folder(folder: Path) -> list:
     found = []
-    for label, name in enumerate(_classes(folder)):
+    for label, name in enumerate(folders_in(folder)):
         with os.scandir(folder / name) as entries:
             files = sorted(e.name for e in entries)
         found += [
-            (folder / name / file, label)
-            for file in files
-            if file.lower().endswith(EXTENSIONS)
+            (folder / name / file, label) for file in files if is_image(file)
         ]
     return found

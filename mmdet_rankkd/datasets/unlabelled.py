@@ -8,14 +8,15 @@ from PIL import Image
 
 from mmdet_rankkd.registry import DATASETS
 
-SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+from .image_files import SUFFIXES, is_hidden, is_image
 
 
 def find_images(folder: Union[str, Path]) -> List[str]:
     """Find the images in a folder and those below it.
 
     Args:
-        folder (str or Path): Where to look; hidden files are left out.
+        folder (str or Path): Where to look; hidden files and folders are left
+            out.
 
     Returns:
         list[str]: Their paths in the folder, with slashes, sorted.
@@ -27,12 +28,12 @@ def find_images(folder: Union[str, Path]) -> List[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder {folder} of images')
+    files = [p for p in folder.rglob('*') if is_image(p.name) and p.is_file()]
+    names = [p.relative_to(folder) for p in files]
     found = sorted(
-        p.relative_to(folder).as_posix()
-        for p in folder.rglob('*')
-        if p.suffix.lower() in SUFFIXES
-        and not p.name.startswith('.')
-        and p.is_file()
+        name.as_posix()
+        for name in names
+        if not any(map(is_hidden, name.parts))
     )
     if not found:
         raise ValueError(

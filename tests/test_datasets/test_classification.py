@@ -166,6 +166,9 @@ def imagenet(tmp_path_factory):
             path = folder / 'train' / name / f'{name}_{i}.JPEG'
             path.write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
     (folder / 'train/n01440764/notes.txt').write_text('no image')
+    (folder / 'train/n01440764/.n01440764_0.JPEG').write_text('no image')
+    # It would be the first class, and move the others.
+    (folder / 'train/.ipynb_checkpoints').mkdir()
     (folder / 'val').mkdir()
     (folder / 'val.txt').write_text('a b.JPEG 1\nc.JPEG 0\n\n')
     return folder

@@ -15,6 +15,8 @@ def folder(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((5, 3, 3), np.uint8))
     (tmp_path / 'notes.txt').write_text('no image')
     (tmp_path / '.hidden.png').write_text('no image')
+    (tmp_path / '.ipynb_checkpoints').mkdir()
+    (tmp_path / '.ipynb_checkpoints/c.png').write_text('no image')
     return tmp_path
 
 
