@@ -4,7 +4,8 @@ cells = 'digits_cls'
 note = (
     'Twelve settings of each method, to choose from. 640 training images, 20 '
     'epochs, 1,600 validation images. The weight of the cross-entropy is that '
-    'of the method: 0.1 for KD, LSKD and ranking, 1 for DKD and NKD.'
+    'of the method: 0.1 for KD, LSKD and ranking, 1 for DKD and NKD. A row '
+    'that is missing has not run.'
 )
 decimals = 1
 seeds = (0, 1, 2)

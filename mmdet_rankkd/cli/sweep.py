@@ -11,7 +11,13 @@ from .verb import FILE, cfg_options, seeds, telling, verb, workers
 @verb()
 @click.argument('sweep')
 @seeds
-@click.option('--rows', multiple=True, metavar='ROW...', help='Only these.')
+@click.option(
+    '--rows',
+    multiple=True,
+    metavar='ROW...',
+    help='Only these: by title, by a method that one row has, or all of a '
+    'grid by its title.',
+)
 @click.option(
     '--columns', multiple=True, metavar='COLUMN...', help='Only these.'
 )
