@@ -74,39 +74,42 @@ def sweep(
     the results.
     """
     from mmdet_rankkd.experiments.publish import publish as publish_table
-    from mmdet_rankkd.experiments.result import read_results
     from mmdet_rankkd.experiments.summary import (
         difference_grid,
         figure_grid,
         to_markdown,
         to_text,
     )
-    from mmdet_rankkd.experiments.sweep import run_table
+    from mmdet_rankkd.experiments.sweep import results_of, run_table
     from mmdet_rankkd.experiments.table import read_table
 
     table = read_table(sweep)
     cells = table.plan(rows or None, columns or None)
+    chosen = seeds or table.seeds
     folder = Path(out or f'work_dirs/sweeps/{table.cells.name}')
     if only_list:
         for cell in cells:
             click.echo(cell.name)
         return
-    if publish:
-        for file in publish_table(table, read_results(folder), Path(publish)):
-            click.echo(file)
-        return
-    if not only_table:
+    if not (only_table or publish):
         run_table(
             table,
             cells,
-            seeds or table.seeds,
+            chosen,
             folder,
             cfg_options,
             workers,
             ray,
         )
+    results, others = results_of(table, folder, chosen)
+    if others:
+        numbers = ' '.join(map(str, others))
+        click.echo(f'left out: seeds {numbers} in {folder}; see --seeds')
+    if publish:
+        for file in publish_table(table, results, Path(publish)):
+            click.echo(file)
+        return
     epoch = 'best' if best else 'last'
-    results = read_results(folder)
     grids = [
         figure_grid(table, results, epoch=epoch),
         difference_grid(table, results, epoch=epoch),

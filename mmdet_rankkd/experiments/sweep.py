@@ -1,7 +1,7 @@
 """Training the cells of a table, and the teachers that they need."""
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmdet_rankkd.checkpoint.export import export_student
 from mmdet_rankkd.checkpoint.latest import noted_checkpoint
@@ -10,6 +10,7 @@ from mmdet_rankkd.datasets import make_digits
 from .cells import CellSet, pair_names, write_config
 from .metrics import METRICS
 from .ray_pool import RayPool
+from .result import Results, read_results
 from .scheduler import LocalPool, Pool, run_jobs
 from .table import Cell, Table
 from .training import Job
@@ -94,6 +95,40 @@ def run_table(
     if done < len(jobs):
         prepare(table.cells, cells, options, workers, ray)
         run_jobs(jobs, make_pool(workers, ray))
+
+
+def results_of(
+    table: Table, folder: Path, seeds: Sequence[int]
+) -> Tuple[Results, List[int]]:
+    """Read the results of a table in a folder, which others may share.
+
+    A table that searches and one that reports have trainings in common, whose
+    seeds must not mix.
+
+    Args:
+        table (Table): Whose results.
+        folder (Path): Where they are.
+        seeds (Sequence[int]): Of its trainings; what is only tested has no
+            seed.
+
+    Returns:
+        tuple: Results by name of the cell and by seed, and the other seeds of
+        these trainings in the folder, which are left out.
+    """
+    rows = [row for row in table.rows if table.is_tested(row)]
+    tested = {cell.name for cell in table.plan(rows)}
+    found: Results = {}
+    others = set()
+    results = read_results(folder)
+    for name in [cell.name for cell in table.plan() if cell.name in results]:
+        kept = {
+            seed: result
+            for seed, result in results[name].items()
+            if seed in seeds or name in tested
+        }
+        others |= set(results[name]) - set(kept)
+        found[name] = kept
+    return found, sorted(others)
 
 
 def make_pool(workers: Optional[int], ray: Optional[str] = None) -> Pool:

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from functools import partial
 
 import pytest
@@ -18,18 +19,24 @@ from mmdet_rankkd.checkpoint.read import read_checkpoint
 from mmdet_rankkd.engine.launch import parse_options
 from mmdet_rankkd.experiments import sweep
 from mmdet_rankkd.experiments.cells import compose, read_cells
-from mmdet_rankkd.experiments.result import read_results
+from mmdet_rankkd.experiments.publish import read_published
+from mmdet_rankkd.experiments.result import FILE, read_results
 from mmdet_rankkd.experiments.scheduler import (
     run_jobs,
     start_context,
     state_of,
 )
-from mmdet_rankkd.experiments.sweep import jobs_of, run_table, teacher_job
+from mmdet_rankkd.experiments.sweep import (
+    jobs_of,
+    results_of,
+    run_table,
+    teacher_job,
+)
 from mmdet_rankkd.experiments.table import read_table
 from mmdet_rankkd.experiments.training import Job
 
-from ..helpers import ROOT
-from .conftest import SMALL
+from ..helpers import ROOT, rankkd
+from .conftest import SMALL, make_result
 
 
 def kill_first_worker(out, killed):
@@ -220,6 +227,27 @@ def test_a_killed_sweep_loses_what_is_after_a_checkpoint(
     assert f'Load checkpoint from {newest}' in said
     runs = read_results(out)[name]
     assert [runs[seed].resumed for seed in (0, 1)] == [False, True]
+
+
+def test_seeds_of_a_search_do_not_come_into_a_report(
+    table, table_file, tmp_path
+):
+    """Though both tables keep a training in the same folder."""
+    out = tmp_path / 'out'
+    (name,) = (cell.name for cell in table.plan(['KD']))
+    for seed, top1 in ((0, 50.0), (10, 60.0), (11, 62.0)):
+        file = out / name / f'seed{seed}' / FILE
+        file.parent.mkdir(parents=True)
+        last = {'accuracy/top1': top1, 'accuracy/top5': 90.0}
+        file.write_text(json.dumps(asdict(make_result(name, seed, last))))
+    found, others = results_of(table, out, [10, 11])
+    assert set(found[name]) == {10, 11} and others == [0]
+    arguments = (table_file(), '--seeds', 10, 11, '--out', out)
+    said = rankkd('sweep', *arguments, '--table')
+    assert f'left out: seeds 0 in {out}' in said and '61.00' in said
+    rankkd('sweep', *arguments, '--publish', tmp_path)
+    published = read_published(tmp_path / 'results/mine.json')
+    assert set(published[name]) == {10, 11}
 
 
 class Dying:
