@@ -17,9 +17,9 @@ class ImageNet(BaseDataset):
 
     Without ``ann_file``, the folders in ``data_prefix['img']`` are the
     classes, in the order of their names (``n01440764``, ...); hidden files and
-    folders are left out. With it, each
-    line of the file is a path, relative to that folder, and the number of
-    its class, separated by a space, as in ImageNet's ``val.txt``.
+    folders are left out. With it, each line of the file is a path, relative to
+    that folder, and the number of its class, separated by a space, as in
+    ImageNet's ``val.txt``.
 
     Args:
         data_root (str): Folder of the set.
