@@ -108,8 +108,8 @@ def results_of(
     Args:
         table (Table): Whose results.
         folder (Path): Where they are.
-        seeds (Sequence[int]): Of its trainings; what is only tested has no
-            seed.
+        seeds (Sequence[int]): Those that its trainings are taken of; what is
+            only tested has no seed.
 
     Returns:
         tuple: Results by name of the cell and by seed, and the other seeds of
