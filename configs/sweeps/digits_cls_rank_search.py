@@ -1,24 +1,13 @@
 # Ranking beside the best settings that digits_cls_search found of KD, LSKD and
 # DKD, on its seeds; digits_cls_report takes the best on others.
+_base_ = './digits_cls_search.py'
 title = 'Search of the ranking loss on digits in colours, top-1 (%)'
-cells = 'digits_cls'
 note = (
     'Twelve settings of the ranking loss beside KD, LSKD and DKD at the best '
     'of the twelve that [the search](digits_cls_search.md) tried of each, on '
     'its seeds. So a method with ranking has had twice the effort of the '
     'method alone. A row that is missing has not run.'
 )
-decimals = 1
-seeds = (0, 1, 2)
-columns = {
-    'top-1': dict(
-        pair='resnet14x2_resnet8',
-        options={
-            'train_cfg.val_interval': 20,
-            'val_dataloader.dataset.count': 1600,
-        },
-    )
-}
 # Weights up to about that of the method, which is the paper's choice.
 _chosen = {
     'KD': (
@@ -37,7 +26,7 @@ _chosen = {
         [0.3, 0.9, 2.7, 9.0],
     ),
 }
-rows = {}
+rows = dict(_delete_=True)
 for _title, (_method, _losses, _weights) in _chosen.items():
     rows[_title] = dict(method=_method, set=_losses)
     _ranking = {

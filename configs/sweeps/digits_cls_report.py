@@ -1,7 +1,7 @@
 # What digits_cls_search and digits_cls_rank_search chose on their seeds, on
 # seeds that they did not see.
+_base_ = './digits_cls_search.py'
 title = 'Ranking beside tuned methods, on digits in colours, top-1 (%)'
-cells = 'digits_cls'
 note = (
     'ResNet-14x2 to ResNet-8, 640 training images, 20 epochs, one validation '
     'of 1,600 images at the end, on seeds that took no part in the choice of '
@@ -11,23 +11,14 @@ note = (
     'the recipe*: T = 4, weights 0.9, k = 1. A row that is missing has not '
     'run.'
 )
-decimals = 1
 seeds = tuple(range(10, 20))
-columns = {
-    'top-1': dict(
-        pair='resnet14x2_resnet8',
-        options={
-            'train_cfg.val_interval': 20,
-            'val_dataloader.dataset.count': 1600,
-        },
-    ),
-}
 _kd = dict(KLDivLoss=dict(temperature=4, loss_weight=2.7))
 _lskd = dict(KLDivLoss=dict(temperature=2, loss_weight=27.0))
 _dkd = dict(DKDLoss=dict(temperature=2, beta=8.0))
 # The best beside KD and beside DKD alike.
 _rank = dict(KendallRankLoss=dict(k=1.0, loss_weight=9.0))
 rows = {
+    '_delete_': True,
     'teacher': dict(method='teacher'),
     'student alone': dict(method='alone'),
     'KD, as in the recipe': dict(method='kd', against=['student alone']),
