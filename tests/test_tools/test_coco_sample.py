@@ -37,9 +37,9 @@ def options(folder, student):
         'default_hooks.logger.interval': 1,
         'log_processor.by_epoch': False,
         # Images of full size take a CPU seconds each.
-        'train_dataloader.dataset.pipeline.2.scale': '"(333,200)"',
-        'val_dataloader.dataset.pipeline.1.scale': '"(333,200)"',
-        'test_dataloader.dataset.pipeline.1.scale': '"(333,200)"',
+        'train_dataloader.dataset.pipeline.2.scale': '(333,200)',
+        'val_dataloader.dataset.pipeline.1.scale': '(333,200)',
+        'test_dataloader.dataset.pipeline.1.scale': '(333,200)',
         'val_dataloader.dataset.indices': 1,
         'test_dataloader.dataset.indices': 2,
         'train_dataloader.batch_size': 1,
