@@ -44,6 +44,7 @@ def start_context() -> BaseContext:
             'mmdet_rankkd.engine.hooks',
             'mmdet_rankkd.distillers',
             'mmdet.apis',
+            'torch._dynamo',  # which every optimizer imports
         ]
     )
     return context
