@@ -18,6 +18,8 @@ _dkd = dict(DKDLoss=dict(temperature=2, beta=8.0))
 _nkd = dict(NKDLoss=dict(temperature=2, gamma=7.0))
 # The best beside KD and beside DKD alike.
 _rank = dict(KendallRankLoss=dict(k=1.0, loss_weight=9.0))
+# The best beside LSKD and beside NKD alike.
+_small = dict(KendallRankLoss=dict(k=2.0, loss_weight=0.9))
 rows = {
     '_delete_': True,
     'teacher': dict(method='teacher'),
@@ -40,6 +42,11 @@ rows = {
     'LSKD': dict(
         method='lskd', set=_lskd, against=['KD', 'KD + ranking', 'ranking']
     ),
+    'LSKD + ranking': dict(
+        method='lskd+rank',
+        set=dict(_lskd, **_small),
+        against=['LSKD'],
+    ),
     'DKD': dict(
         method='dkd',
         set=_dkd,
@@ -52,5 +59,10 @@ rows = {
     ),
     'NKD': dict(
         method='nkd', set=_nkd, against=['KD', 'LSKD', 'DKD', 'ranking']
+    ),
+    'NKD + ranking': dict(
+        method='nkd+rank',
+        set=dict(_nkd, **_small),
+        against=['NKD'],
     ),
 }

@@ -64,6 +64,7 @@ rows = {
     'CWD + KD + ranking': dict(
         method='cwd+kd+rank', against=['CWD + KD', 'CWD + ranking']
     ),
+    'FGD + KD': dict(method='fgd+kd', against=['FGD', 'CWD + KD']),
     'CWD of classes': dict(method='cwd', against=['KD', 'CWD'], **_of_classes),
     'CWD of classes + KD': dict(
         method='cwd+kd', against=['CWD of classes', 'CWD + KD'], **_of_classes
