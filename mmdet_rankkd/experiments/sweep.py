@@ -127,7 +127,8 @@ def results_of(
             if seed in seeds or name in tested
         }
         others |= set(results[name]) - set(kept)
-        found[name] = kept
+        if kept:
+            found[name] = kept
     return found, sorted(others)
 
 

@@ -241,6 +241,7 @@ def test_seeds_of_a_search_do_not_come_into_a_report(
         file.write_text(json.dumps(asdict(make_result(name, seed, last))))
     found, others = results_of(table, out, [10, 11])
     assert set(found[name]) == {10, 11} and others == [0]
+    assert results_of(table, out, [20]) == ({}, [0, 10, 11])
     arguments = (table_file(), '--seeds', 10, 11, '--out', out)
     said = rankkd('sweep', *arguments, '--table')
     assert f'left out: seeds 0 in {out}' in said and '61.00' in said
