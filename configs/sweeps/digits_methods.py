@@ -27,8 +27,8 @@ columns = {
 }
 
 
-def _beside_ranking(title, method, **facts):
-    against = [x for x in ('student alone', 'KD') if x != title]
+def _beside_ranking(title, method, also=(), **facts):
+    against = [x for x in ('student alone', 'KD', *also) if x != title]
     return {
         title: dict(method=method, against=against, **facts),
         f'{title} + ranking': dict(
@@ -52,7 +52,7 @@ rows = {
     **_beside_ranking('PKD', 'pkd'),
     **_beside_ranking('CWD', 'cwd'),
     **_beside_ranking('MGD', 'mgd'),
-    **_beside_ranking('FGD', 'fgd'),
+    **_beside_ranking('FGD', 'fgd', also=['CWD']),
     **_beside_ranking('CrossKD', 'crosskd', columns=['RetinaNet', 'GFL']),
     **_beside_ranking('LD', 'ld', columns=['GFL']),
     'DKD, T = 3': dict(method='dkd', against=['KD', 'PKD'], **_two_stage),

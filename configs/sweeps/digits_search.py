@@ -95,9 +95,9 @@ rows = {
         dict(rows='foreground'),
         dict(rows='foreground', background=False),
         dict(rows='foreground', background=False, loss_weight=3),
+        dict(rows='foreground', background=False, loss_weight=9),
         dict(rows='foreground', background=False, k=4),
         dict(rows='confidence'),
-        dict(k=4),
         dict(loss_weight=3),
     ),
     **_tried(
