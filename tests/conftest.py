@@ -72,9 +72,9 @@ def configs_are_read_once():
         return read(*args, **kwargs)
 
     def file2dict(filename, *args, **kwargs):
-        fixed = str(filename).startswith(folders)
-        found = (read_once if fixed else read)(filename, *args, **kwargs)
-        return copy.deepcopy(found)
+        if str(filename).startswith(folders):
+            return copy.deepcopy(read_once(filename, *args, **kwargs))
+        return read(filename, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Config, '_file2dict', staticmethod(file2dict))

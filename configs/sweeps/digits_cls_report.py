@@ -1,6 +1,6 @@
 # What digits_cls_search and digits_cls_rank_search chose on their seeds, on
 # seeds that they did not see.
-_base_ = './digits_cls_search.py'
+_base_ = './digits_cls_rank_search.py'
 title = 'Ranking beside tuned methods, on digits in colours, top-1 (%)'
 note = (
     'ResNet-14x2 to ResNet-8, 640 training images, 20 epochs, one validation '
@@ -12,10 +12,9 @@ note = (
     'k = 1. A row that is missing has not run.'
 )
 seeds = tuple(range(10, 20))
-_kd = dict(KLDivLoss=dict(temperature=4, loss_weight=2.7))
-_lskd = dict(KLDivLoss=dict(temperature=2, loss_weight=27.0))
-_dkd = dict(DKDLoss=dict(temperature=2, beta=8.0))
-_nkd = dict(NKDLoss=dict(temperature=2, gamma=7.0))
+_kd, _lskd, _dkd, _nkd = (
+    _base_.rows[_title]['set'] for _title in ('KD', 'LSKD', 'DKD', 'NKD')
+)
 # The best beside KD and beside DKD alike.
 _rank = dict(KendallRankLoss=dict(k=1.0, loss_weight=9.0))
 # The best beside LSKD and beside NKD alike.
