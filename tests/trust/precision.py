@@ -10,10 +10,10 @@ Prints a line of JSON for each of both: whether all losses and weights were
 finite, how many steps float16 left out because a gradient was not, and the
 largest difference of the curve of the total loss from that in float32, as a
 part of the largest value of that curve; beside it the same of the term that
-differs most, and as ``rounding`` the same of another training in float32,
-whose weights begin with a relative noise of 1e-6: how far rounding alone moves
-so short a training. Operators that have no kernel for a dtype are named as
-``lacking``.
+differs most, and as ``rounding`` the same of other trainings in float32, whose
+weights begin with a relative noise of 1e-6, the median of five: how far
+rounding alone moves so short a training. Operators that have no kernel for a
+dtype are named as ``lacking``.
 
 The classifier learns the digits from the shipped teacher; the detectors learn
 eight batches of coloured noise from teachers of random weights.
@@ -29,6 +29,7 @@ import time
 from contextlib import nullcontext
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import Callable, ContextManager, Dict, Iterator, List, Optional
 
 import torch
@@ -69,6 +70,8 @@ DTYPES = ('bfloat16', 'float16')
 WINDOW = 20
 #: Relative noise on the weights, a few units in the last place of float32.
 NOISE = 1e-6
+#: So many of them: a single one may move a training little by chance.
+NOISES = 5
 #: How PyTorch and mmcv say that an operator has no kernel for a dtype.
 NO_KERNEL = ('not implemented for', 'expected scalar type Float but found')
 CLASSIFIER = (
@@ -107,9 +110,9 @@ def detector(name: str, folder: Path) -> tuple:
 
 
 @torch.no_grad()
-def disturb(model: nn.Module, noise: float) -> None:
+def disturb(model: nn.Module, seed: int, noise: float = NOISE) -> None:
     """Multiply each weight by one and a little."""
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         drawn = torch.randn(weight.shape, generator=generator)
         weight.mul_(1 + noise * drawn)
@@ -120,7 +123,7 @@ def curves(
     steps: int,
     dtype: Optional[torch.dtype],
     device: str,
-    noise: float = 0.0,
+    noise: Optional[int] = None,
 ) -> tuple[Curves, int]:
     """Train and keep the losses.
 
@@ -129,7 +132,8 @@ def curves(
         steps (int): How many.
         dtype (torch.dtype, optional): Of the autocast; None for none.
         device (str): Where it trains.
-        noise (float): On the first weights; see :func:`disturb`.
+        noise (int, optional): Seed of the noise on the first weights; see
+            :func:`disturb`.
 
     Returns:
         tuple: The curves, and how many steps were left out.
@@ -139,7 +143,7 @@ def curves(
     """
     model, batches = built
     model.init_weights()
-    if noise:
+    if noise is not None:
         disturb(model, noise)
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
@@ -200,6 +204,7 @@ def compare(
     steps: int,
     dtypes: List[str],
     device: str,
+    noises: int,
     keep: Callable[[str, str, Curves], None],
 ) -> Iterator[dict]:
     """Train one distiller in float32 and in other dtypes.
@@ -209,6 +214,7 @@ def compare(
         steps (int): How many.
         dtypes (list[str]): Names of the others.
         device (str): Where it trains.
+        noises (int): Trainings whose first weights have a noise.
         keep (Callable): Is given name, dtype and curves of each training.
     """
     MMLogger.get_instance('precision', log_level='ERROR')
@@ -223,8 +229,11 @@ def compare(
         begin = time.process_time()
         reference = train(build, steps, None, device)[0]
         keep(name, 'float32', reference)
-        again = train(build, steps, None, device, NOISE)[0]
-        rounding = difference(reference, again)['loss']
+        again = [
+            train(build, steps, None, device, noise)[0]
+            for noise in range(noises)
+        ]
+        rounding = median(difference(reference, x)['loss'] for x in again)
         for dtype in dtypes:
             facts = dict(case=name, dtype=dtype, steps=steps)
             try:
@@ -257,7 +266,7 @@ def train(
     steps: int,
     dtype: Optional[torch.dtype],
     device: str,
-    noise: float = 0.0,
+    noise: Optional[int] = None,
 ) -> tuple[Curves, int]:
     """Train from the same weights, with the same random numbers."""
     built = build()
@@ -290,6 +299,12 @@ def main() -> None:
     parser.add_argument('names', nargs='*', metavar='NAME', help='all')
     parser.add_argument('--steps', type=int, default=200)
     parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=DTYPES)
+    parser.add_argument(
+        '--noises',
+        type=int,
+        default=NOISES,
+        help='trainings that say what rounding does; %(default)s',
+    )
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument(
         '--curves', type=Path, metavar='FILE', help='total losses, as CSV'
@@ -301,7 +316,9 @@ def main() -> None:
     torch.set_num_threads(1)
     keep = write_curves(args.curves)
     for name in args.names or NAMES:
-        for facts in compare(name, args.steps, args.dtypes, args.device, keep):
+        for facts in compare(
+            name, args.steps, args.dtypes, args.device, args.noises, keep
+        ):
             print(json.dumps(facts), flush=True)
 
 
