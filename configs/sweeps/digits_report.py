@@ -79,7 +79,4 @@ rows = {
         against=['NKD, not searched', 'KD'],
     ),
     'CTKD, not searched': dict(method='ctkd', against=['KD']),
-    'ranking, not searched': dict(
-        method='rank', set=dict(KendallRankLoss=_rank), against=['KD']
-    ),
 }
