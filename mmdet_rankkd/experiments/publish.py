@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmdet_rankkd.checkpoint.write import write_whole
 
@@ -229,9 +229,21 @@ def with_seeds(table: Table, grid: Grid, results: Results) -> Grid:
         title = line[0] or title
         own = not table.paper or line[1] == 'ours'
         own = own and not table.is_tested(title)
-        text = spans(seeds_of(table, title, results)) if own else ''
+        text = seeds_text(table, title, results) if own else ''
         found.append([*line, text])
     return found
+
+
+def seeds_text(table: Table, row: str, results: Results) -> str:
+    """Seeds of a row, with the columns where these have others."""
+    columns: Dict[str, List[str]] = {}
+    for column in table.columns:
+        seeds = spans(list(figures(table, row, column, results)))
+        if seeds:
+            columns.setdefault(seeds, []).append(column)
+    if len(columns) < 2:
+        return ''.join(columns)
+    return '; '.join(f'{x}: {", ".join(y)}' for x, y in columns.items())
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -286,6 +286,11 @@ def read_table(path: str) -> Table:
             f'{path!r} is neither a file nor one of the tables: {names}'
         )
     facts = dict(read_facts(file), name=file.stem)
+    if 'grids' in facts:
+        raise ValueError(
+            f"{file} has 'grids', which is made of the rows: give a row a "
+            "'grid'"
+        )
     raw = from_facts(Table, facts, str(file))
     rows: Dict[str, Row] = {}
     grids: Dict[str, List[str]] = {}

@@ -74,6 +74,15 @@ def test_results_come_together(table, results, tmp_path):
     assert file.read_text() == before
 
 
+def test_columns_of_other_seeds_are_named(table, tmp_path):
+    (cell,) = table.cells_of('KD', 'top-1')
+    both = {'accuracy/top1': 70.0, 'accuracy/top5': 90.0}
+    found = {s: make_result(cell.name, s, both) for s in (0, 1)}
+    found[2] = make_result(cell.name, 2, {'accuracy/top1': 71.0})
+    _, page = publish(table, {cell.name: found}, tmp_path)
+    assert '| 0–2: top-1; 0–1: top-5 |' in page.read_text()
+
+
 def test_differences_between_unlike_trainings_are_marked(
     table, results, tmp_path
 ):
