@@ -5,10 +5,10 @@ note = (
     'Each loss of logits at the best of its settings in [the '
     'search](digits_search.md), which had two other seeds: KD on foreground '
     'rows with T = 3, DKD with T = 3, and ranking on foreground rows without '
-    'the background column, with weight 9. Beside CWD, a loss of features with'
-    ' its published weight, they have the same settings: nothing was searched '
-    'there. 660 iterations, and one validation, of 1,000 images, at the end. A '
-    'row that is missing has not run.'
+    'the background column, with weight 9. Beside CWD, a loss of features '
+    'with its published weight, they have the same settings: nothing was '
+    'searched there. 660 iterations, and one validation, of 1,000 images, at '
+    'the end. A row that is missing has not run.'
 )
 decimals = 1
 seeds = (10, 11, 12, 13, 14)
