@@ -27,6 +27,8 @@ COCO_SAMPLE = Path(
 CLASSES = ('bolt', 'nut', 'washer')
 TINTS = ((60, 60, 230), (60, 220, 60), (230, 60, 60))
 torch.set_num_threads(1)
+# Of the programs that tests start: each processor has a worker already.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 
 def as_it_is(text, **style):

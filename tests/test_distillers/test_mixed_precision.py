@@ -8,7 +8,7 @@ import torch
 
 from ..trust.precision import DTYPES, compare, detector, difference, disturb
 
-STEPS = 4
+STEPS = 2
 
 
 @pytest.mark.parametrize('name', ['classifier', 'retinanet'])

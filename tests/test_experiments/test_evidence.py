@@ -120,3 +120,24 @@ def test_gamma_and_k_are_those_of_the_papers_tables(name, key):
     ours, wanted = map(ranking_losses, ('cifar100_sensitivity', name))
     values = {x.get(key, 1.0) for x in ours}
     assert {x[key] for x in wanted} <= values
+
+
+def test_more_images_than_labels():
+    """As many images an epoch in each row, and a quarter of the labels."""
+    table = read_table('digits_labels')
+    (all_labelled,) = table.cells_of('CWD + KD, all labelled', 'AP')
+    whole = all_labelled.config.train_dataloader.dataset
+    for row in table.rows:
+        (cell,) = table.cells_of(row, 'AP')
+        data = cell.config.train_dataloader.dataset
+        if 'all labelled' in row:
+            assert data == whole
+            continue
+        parts = data.get('datasets', [data.get('dataset')])
+        count = sum(x.indices for x in parts) * data.get('times', 1)
+        assert count == whole.indices
+        assert dict(parts[0], indices=whole.indices) == whole
+        assert parts[0].indices * 4 == whole.indices
+        assert bool(cell.config.model.get('unlabelled')) == (
+            'unlabelled' in row
+        )
