@@ -107,8 +107,9 @@ def test_load_from_a_plain_student(student_cfg, distill_cfg, tmp_path):
     torch.save(dict(state_dict=plain.state_dict(), meta={}), path)
     runner = make_runner(distill_cfg, load_from=str(path))
     runner.load_or_resume()
+    weights = plain.state_dict()
     for key, value in runner.model.state_dict().items():
-        assert torch.equal(value, plain.state_dict()[key])
+        assert torch.equal(value, weights[key])
 
 
 def without_validation(cfg):

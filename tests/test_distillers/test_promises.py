@@ -137,6 +137,12 @@ def train(model, name, steps=2):
     return groups, before, plain_state(model)
 
 
+@cache
+def plain_training(name):
+    """Of the student alone."""
+    return train(make(name, None, None), name)
+
+
 @pytest.mark.parametrize('name', [n for n in SETUPS if n != 'classifier'])
 @pytest.mark.parametrize('weight', [0, NOTHING])
 def test_no_weight_is_the_plain_student(name, weight, checkpoints):
@@ -165,7 +171,7 @@ def test_no_weight_is_the_plain_classifier(weight, checkpoints):
 
 def compare_with_plain(name, losses, checkpoints):
     distilled = train(make(name, checkpoints, losses), name)
-    plain = train(make(name, checkpoints, None), name)
+    plain = plain_training(name)
     assert distilled[0] == plain[0]
     # Where the student's own gradient is exactly zero, NOTHING is not.
     least = 1e-20 if any(x['loss_weight'] for x in losses) else 0
@@ -207,8 +213,9 @@ def test_what_learns_draws_no_number_of_the_training(name, checkpoints):
     drawn = torch.rand(1)
     plain = make(name, checkpoints, None)
     assert torch.equal(drawn, torch.rand(1))
+    found = plain_state(distilled)
     for key, value in plain_state(plain).items():
-        assert torch.equal(plain_state(distilled)[key], value), key
+        assert torch.equal(found[key], value), key
 
 
 def shared_layers(model):

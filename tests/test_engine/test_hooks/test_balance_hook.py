@@ -171,8 +171,9 @@ def test_resumed(cfg, tmp_path):
     cfg.train_cfg.max_epochs = 2
     resumed, rest = train(cfg, *hooks, resume=True)
     assert rest == seen[3:]
+    found = resumed.model.state_dict()
     for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
+        assert torch.equal(value, found[name]), name
 
 
 def test_mistakes(cfg, student_cfg):
