@@ -27,6 +27,7 @@ from .helpers import (
     write_coco_set,
 )
 
+#: A folder in memory, on Linux.
 MEMORY = '/dev/shm'
 
 
@@ -94,7 +95,9 @@ def configs_are_read_fast():
 
 @pytest.fixture
 def no_random_weights(monkeypatch):
-    """For networks that are only built: to draw their weights takes long."""
+    """For networks that are only built: to draw their weights takes long, and
+    so does the memory of CRD, which is drawn by ``torch.rand``.
+    """
     monkeypatch.setattr(torch, 'rand', torch.zeros)
     for name in dir(nn.init):
         if name.endswith('_') and not name.startswith('_'):

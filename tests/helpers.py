@@ -27,7 +27,8 @@ COCO_SAMPLE = Path(
 CLASSES = ('bolt', 'nut', 'washer')
 TINTS = ((60, 60, 230), (60, 220, 60), (230, 60, 60))
 torch.set_num_threads(1)
-# Of the programs that tests start: each processor has a worker already.
+# Programs that tests start have one thread too, since each processor has a
+# worker already.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 

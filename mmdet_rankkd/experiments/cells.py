@@ -51,13 +51,25 @@ def choose(what: str, name: str, among: Mapping[str, Value]) -> Value:
     return among[name]
 
 
-def from_facts(kind: type[Facts], facts: Settings, where: str) -> Facts:
+def from_facts(
+    kind: type[Facts], facts: Settings, where: str, **made: object
+) -> Facts:
     """A dataclass of the entries of a file.
+
+    Args:
+        kind (type): The dataclass.
+        facts (dict): The entries.
+        where (str): What is said of the file in messages.
+        **made: Fields that are no entries of the file.
 
     Raises:
         ValueError: If an entry is missing or is none of the dataclass.
     """
-    known = fields(kind)  # type: ignore[arg-type]
+    known = [
+        f
+        for f in fields(kind)  # type: ignore[arg-type]
+        if f.name not in made
+    ]
     needed = {
         f.name
         for f in known
@@ -72,7 +84,7 @@ def from_facts(kind: type[Facts], facts: Settings, where: str) -> Facts:
             f'{where} has {", ".join(map(repr, unknown))}, which nothing '
             'reads; there are ' + ', '.join(f.name for f in known)
         )
-    return kind(**facts)
+    return kind(**facts, **made)
 
 
 @dataclass
@@ -236,9 +248,7 @@ def read_cells(name: str) -> CellSet:
     if file.suffix != '.py' or not file.is_file():
         choose('set of cells', name, dict.fromkeys(cell_sets()))
         file = CELLS / f'{name}.py'
-    found = from_facts(
-        CellSet, dict(read_facts(file), name=file.stem), str(file)
-    )
+    found = from_facts(CellSet, read_facts(file), str(file), name=file.stem)
     try:
         choose('task', found.task, TASKS)
         for wanted in found.pairs.values():

@@ -285,13 +285,8 @@ def read_table(path: str) -> Table:
         raise FileNotFoundError(
             f'{path!r} is neither a file nor one of the tables: {names}'
         )
-    facts = dict(read_facts(file), name=file.stem)
-    if 'grids' in facts:
-        raise ValueError(
-            f"{file} has 'grids', which is made of the rows: give a row a "
-            "'grid'"
-        )
-    raw = from_facts(Table, facts, str(file))
+    facts = read_facts(file)
+    raw = from_facts(Table, facts, str(file), name=file.stem, grids={})
     rows: Dict[str, Row] = {}
     grids: Dict[str, List[str]] = {}
     for title, entry in facts['rows'].items():

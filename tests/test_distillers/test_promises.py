@@ -139,7 +139,7 @@ def train(model, name, steps=2):
 
 @cache
 def plain_training(name):
-    """Of the student alone."""
+    """What :func:`train` gives for the student alone."""
     return train(make(name, None, None), name)
 
 

@@ -138,6 +138,12 @@ def test_more_images_than_labels():
         assert count == whole.indices
         assert dict(parts[0], indices=whole.indices) == whole
         assert parts[0].indices * 4 == whole.indices
-        assert bool(cell.config.model.get('unlabelled')) == (
-            'unlabelled' in row
-        )
+        unlabelled = 'unlabelled' in row
+        assert bool(cell.config.model.get('unlabelled')) == unlabelled
+        if 'datasets' not in data:
+            continue
+        assert parts[1].data_prefix.img.endswith('more/')
+        assert parts[1].type.endswith('UnlabelledDataset') == unlabelled
+        steps = [x.type for x in parts[1].pipeline]
+        assert ('mmdet.LoadAnnotations' in steps) != unlabelled
+        assert unlabelled or parts[1].ann_file == 'pseudo.json'

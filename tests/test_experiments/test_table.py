@@ -145,10 +145,11 @@ def test_every_pair_of_a_set_is_a_file_away():
         ("cells = 'digits_cls'", "cells = 'digits_clss'", 'no set of cells'),
         ('title =', 'titel =', 'lacks title'),
         ('paper =', 'papers =', "'papers', which nothing reads"),
+        ('paper =', "name = 'mine'\npaper =", "'name', which nothing reads"),
         (
             'paper =',
             'grids = {}\npaper =',
-            "'grids', which is made of the rows",
+            "'grids', which nothing reads",
         ),
         ("dict(method='kd')", "dict(methd='kd')", "row 'KD'.*'methd'"),
         ("method='kd')", "method='kdd')", "'KD', column 'top-1'.*'kdd'"),

@@ -43,7 +43,6 @@ def run(*command, cwd):
     folders = [str(Path(sys.executable).parent), os.environ['PATH']]
     env = dict(
         os.environ,
-        OMP_NUM_THREADS='1',
         PATH=os.pathsep.join(folders),
         PORT=free_port(),
         PYTHONPATH=str(ROOT),

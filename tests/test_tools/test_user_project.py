@@ -4,7 +4,6 @@ Training and test start Python as a user does; the rest runs in processes that
 have the stack imported.
 """
 
-import os
 import subprocess
 import sys
 
@@ -23,7 +22,6 @@ def started(name, *args, cwd):
         cwd=cwd,
         capture_output=True,
         text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

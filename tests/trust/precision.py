@@ -11,9 +11,9 @@ finite, how many steps float16 left out because a gradient was not, and the
 largest difference of the curve of the total loss from that in float32, as a
 part of the largest value of that curve; beside it the same of the term that
 differs most, and as ``rounding`` the same of other trainings in float32, whose
-weights begin with a relative noise of 1e-6, the median of five: how far
-rounding alone moves so short a training. Operators that have no kernel for a
-dtype are named as ``lacking``.
+weights begin with a relative noise of 1e-6, the median of ``--noises``: how
+far rounding alone moves so short a training. Operators that have no kernel for
+a dtype are named as ``lacking``.
 
 The classifier learns the digits from the shipped teacher; the detectors learn
 eight batches of coloured noise from teachers of random weights.
@@ -123,7 +123,7 @@ def curves(
     steps: int,
     dtype: Optional[torch.dtype],
     device: str,
-    noise: Optional[int] = None,
+    noise_seed: Optional[int] = None,
 ) -> tuple[Curves, int]:
     """Train and keep the losses.
 
@@ -132,7 +132,7 @@ def curves(
         steps (int): How many.
         dtype (torch.dtype, optional): Of the autocast; None for none.
         device (str): Where it trains.
-        noise (int, optional): Seed of the noise on the first weights; see
+        noise_seed (int, optional): Of the noise on the first weights; see
             :func:`disturb`.
 
     Returns:
@@ -143,8 +143,8 @@ def curves(
     """
     model, batches = built
     model.init_weights()
-    if noise is not None:
-        disturb(model, noise)
+    if noise_seed is not None:
+        disturb(model, noise_seed)
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
     half = dtype is torch.float16
@@ -199,6 +199,11 @@ def difference(one: Curves, other: Curves) -> Dict[str, float]:
     return found
 
 
+def typical_difference(one: Curves, others: List[Curves]) -> float:
+    """Of the total loss: the median over several trainings."""
+    return median(difference(one, x)['loss'] for x in others)
+
+
 def compare(
     name: str,
     steps: int,
@@ -214,7 +219,7 @@ def compare(
         steps (int): How many.
         dtypes (list[str]): Names of the others.
         device (str): Where it trains.
-        noises (int): Trainings whose first weights have a noise.
+        noises (int): How many trainings begin with disturbed weights.
         keep (Callable): Is given name, dtype and curves of each training.
     """
     MMLogger.get_instance('precision', log_level='ERROR')
@@ -230,10 +235,10 @@ def compare(
         reference = train(build, steps, None, device)[0]
         keep(name, 'float32', reference)
         again = [
-            train(build, steps, None, device, noise)[0]
-            for noise in range(noises)
+            train(build, steps, None, device, seed)[0]
+            for seed in range(noises)
         ]
-        rounding = median(difference(reference, x)['loss'] for x in again)
+        rounding = typical_difference(reference, again)
         for dtype in dtypes:
             facts = dict(case=name, dtype=dtype, steps=steps)
             try:
@@ -266,12 +271,12 @@ def train(
     steps: int,
     dtype: Optional[torch.dtype],
     device: str,
-    noise: Optional[int] = None,
+    noise_seed: Optional[int] = None,
 ) -> tuple[Curves, int]:
     """Train from the same weights, with the same random numbers."""
     built = build()
     set_random_seed(1)
-    return curves(built, steps, dtype, device, noise)
+    return curves(built, steps, dtype, device, noise_seed)
 
 
 def write_curves(file: Optional[Path]) -> Callable[[str, str, Curves], None]:
@@ -313,6 +318,8 @@ def main() -> None:
     unknown = [x for x in args.names if x not in NAMES]
     if unknown:
         parser.error(f'no {unknown}; there are {", ".join(NAMES)}')
+    if args.noises < 1:
+        parser.error('--noises: at least one training says what rounding does')
     torch.set_num_threads(1)
     keep = write_curves(args.curves)
     for name in args.names or NAMES:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What is trained in mixed precision; tests/trust/precision.py has more.
 PRECISION = ('classifier', 'retinanet')
 #: How far its total loss may be from that in float32, as a part of it; or
-#: twice as far as another rounding of the first weights moves it.
+#: twice as far as rounding of the first weights moves it, in the median.
 BAND = 0.03
 HOOKS = 'tests/test_engine/test_hooks'
 #: A line of the table: figure, promise, result, and whether it holds.
