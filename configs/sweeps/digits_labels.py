@@ -1,6 +1,6 @@
 # A quarter of the labels, and what a teacher makes of the other images.
+_base_ = '../_base_/tables_of_digits.py'
 title = 'More images than labels, on the digits with Faster R-CNN'
-cells = 'digits'
 note = (
     '440 images with labels, and 1,320 that have none and were never seen by '
     'the teacher: *annotated* by it (`rankkd pseudo-label`, with the '
@@ -13,13 +13,7 @@ note = (
     'labels](../unlabelled-images.md) has the commands that make the data. A '
     'row that is missing has not run.'
 )
-decimals = 1
 seeds = (10, 11, 12)
-columns = dict(
-    AP=dict(
-        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
-    )
-)
 _load = dict(type='LoadImageFromFile')
 _pack = dict(type='mmdet.PackDetInputs')
 _pipeline = [_load, dict(type='mmdet.LoadAnnotations', with_bbox=True), _pack]

@@ -1,6 +1,6 @@
 # What the paper adds to KD, in KD's place: by itself and beside features.
+_base_ = '../_base_/tables_of_digits.py'
 title = "Ranking in KD's place, on the digits with Faster R-CNN"
-cells = 'digits'
 note = (
     'Each loss of logits at the best of its settings in [the '
     'search](digits_search.md), which had two other seeds: KD on foreground '
@@ -12,13 +12,7 @@ note = (
     'iterations, and one validation, of 1,000 images, at the end. A row that '
     'is missing has not run.'
 )
-decimals = 1
 seeds = (10, 11, 12, 13, 14)
-columns = dict(
-    AP=dict(
-        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
-    )
-)
 _kd = dict(KLDivLoss=dict(rows='foreground', temperature=3))
 _dkd = dict(DKDLoss=dict(temperature=3))
 _rank = dict(

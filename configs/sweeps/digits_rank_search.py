@@ -1,6 +1,6 @@
 # All settings of the ranking loss, beside KD, DKD and LSKD.
+_base_ = '../_base_/tables_of_digits.py'
 title = 'Settings of the ranking loss on the digits, Faster R-CNN'
-cells = 'digits'
 note = (
     'The ranking loss beside KD on foreground rows with T = 3, DKD with '
     'T = 3 and LSKD, on the seeds of [the search](digits_search.md), the same '
@@ -8,13 +8,7 @@ note = (
     'column, with weight 1, k = 1, form 1 and all classes, in the whole '
     'training, but for what a row says. A row that is missing has not run.'
 )
-decimals = 1
 seeds = (0, 1, 2, 3, 4)
-columns = dict(
-    AP=dict(
-        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
-    )
-)
 _chosen = dict(rows='foreground', background=False)
 _settings = {
     'as said': _chosen,

@@ -1,6 +1,6 @@
 # What digits_search chose on its seeds, on seeds that it did not see.
+_base_ = '../_base_/tables_of_digits.py'
 title = 'Ranking beside tuned methods, on the digits with Faster R-CNN'
-cells = 'digits'
 note = (
     'Seeds that took no part in the choice of settings. KD is on foreground '
     'rows with T = 3, chosen in [the search](digits_search.md); DKD has its '
@@ -11,13 +11,7 @@ note = (
     'weights 1. 660 iterations, and one validation, of 1,000 images, at the '
     'end.'
 )
-decimals = 1
 seeds = tuple(range(10, 20))
-columns = dict(
-    AP=dict(
-        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
-    )
-)
 _kd = dict(rows='foreground', temperature=3)
 _rank = dict(rows='foreground', background=False)
 _balanced = dict(

@@ -1,6 +1,6 @@
 # What digits_report takes on other seeds was chosen here.
+_base_ = '../_base_/tables_of_digits.py'
 title = 'Search on the digits, Faster R-CNN, ResNet-50 to MobileNetV2'
-cells = 'digits'
 note = (
     'Eight settings of each method, to choose from: equal effort, where all '
     'eight have run. Ranking by itself has ten, for the best of its eight '
@@ -8,14 +8,7 @@ note = (
     'that is missing here has not run. `dkd, temperature=3` came in after the '
     'report on other seeds had begun.'
 )
-decimals = 1
 seeds = (0, 1)
-# A validation at the end alone.
-columns = dict(
-    AP=dict(
-        pair='faster-rcnn', metric='AP', options={'train_cfg.val_interval': 3}
-    )
-)
 
 
 def _tried(method, loss, *settings, title=None, beside=None, against=()):
