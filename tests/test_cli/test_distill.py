@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import sys
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 
+from ..programs import tool
 from .test_main import rankkd
 
 
@@ -35,8 +38,16 @@ def test_a_config_is_written_and_the_doctor_asked(folder):
     assert 'distill_student.py exists' in text and '--force' in text
 
 
-def test_a_training_of_what_was_written(folder):
+def test_a_training_of_what_was_written(folder, monkeypatch):
     """Nothing stands between the two configs and a trained student."""
+
+    def run(words):
+        assert words[:4] == [sys.executable, '-m', 'mmdet_rankkd', 'train']
+        return tool('train', *words[4:])
+
+    monkeypatch.setattr(
+        'mmdet_rankkd.cli.distill.subprocess', SimpleNamespace(run=run)
+    )
     with open('student.py', 'a') as file:
         file.write('auto_scale_lr = dict(base_batch_size=2)\n')
     rankkd(
