@@ -123,7 +123,7 @@ def test_gamma_and_k_are_those_of_the_papers_tables(name, key):
 
 
 def test_more_images_than_labels():
-    """As many images an epoch in each row, and a quarter of the labels."""
+    """As many steps an epoch in each row, and a quarter of the labels."""
     table = read_table('digits_labels')
     (all_labelled,) = table.cells_of('CWD + KD, all labelled', 'AP')
     whole = all_labelled.config.train_dataloader.dataset
@@ -133,9 +133,17 @@ def test_more_images_than_labels():
         if 'all labelled' in row:
             assert data == whole
             continue
-        parts = data.get('datasets', [data.get('dataset')])
-        count = sum(x.indices for x in parts) * data.get('times', 1)
-        assert count == whole.indices
+        sets = data.get('datasets', [data])
+        parts = [x.get('dataset', x) for x in sets]
+        counts = [
+            x.indices * y.get('times', 1) for x, y in zip(parts, sets)
+        ]
+        size = cell.config.train_dataloader.batch_size
+        assert sum(counts) * 8 == whole.indices * size
+        # As many labelled images a step as without the others.
+        if '8 labelled' in row:
+            assert size == 14 and counts[0] == whole.indices
+        assert size == 8 or '14' in row or '8 labelled' in row
         assert dict(parts[0], indices=whole.indices) == whole
         assert parts[0].indices * 4 == whole.indices
         unlabelled = 'unlabelled' in row
