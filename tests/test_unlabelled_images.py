@@ -22,11 +22,18 @@ SHORT = [
     'train_cfg.max_epochs=1',
     'train_cfg.val_begin=2',
     'train_dataloader.batch_size=2',
-    'train_dataloader.dataset.datasets.0.indices=2',
     'train_dataloader.dataset.datasets.1.indices=2',
     'custom_hooks=[]',
     'log_level=WARNING',
 ]
+#: Of the labelled images.
+FEW = dict(
+    pseudo=['train_dataloader.dataset.datasets.0.indices=2'],
+    unlabelled=[
+        'train_dataloader.dataset.datasets.0.times=1',
+        'train_dataloader.dataset.datasets.0.dataset.indices=2',
+    ],
+)
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +54,8 @@ def test_the_digits(folder, monkeypatch):
         if verb == 'train':
             arguments[0] = str(ROOT / arguments[0])
             arguments += ['--work-dir', Path(arguments[0]).stem]
-            arguments += ['--cfg-options', *SHORT]
+            few = FEW['unlabelled' if 'unlabelled' in line else 'pseudo']
+            arguments += ['--cfg-options', *SHORT, *few]
         else:
             arguments += ['--workers', '0']
         rankkd([verb, *arguments], standalone_mode=False)
@@ -75,7 +83,8 @@ def test_settings_for_a_set_of_ones_own(
     code = code.replace('pseudo.json', 'data/train.json')
     cfg = Config.fromstring(code, '.py')
     if case == 'unlabelled':
-        both = PAGE['both kinds in each batch'].replace('=8', '=4')
+        assert cfg.train_dataloader.batch_size == 16
+        both = PAGE['both kinds in each batch'].replace('=16', '=4')
         cfg.merge_from_dict(dict(Config.fromstring(both, '.py')))
         cfg.merge_from_dict({'train_cfg.max_iters': 2})
     cfg.work_dir = distill_cfg.work_dir
@@ -92,7 +101,7 @@ def test_settings_for_a_set_of_ones_own(
     runner.train()
     assert len(seen) > 1
     if case == 'unlabelled':
-        assert all(x == [True, False, False, False] for x in seen)
+        assert all(x == [True, True, False, False] for x in seen)
     else:
         assert all(all(x) for x in seen)
     losses = runner.message_hub.log_scalars

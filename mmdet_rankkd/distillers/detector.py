@@ -11,6 +11,7 @@ from mmdet_rankkd.registry import MODELS
 from .base import BaseDistiller
 from .unlabelled import (
     compare_processes,
+    say_if_few,
     split_images,
     without_objects,
     zeros_of,
@@ -47,8 +48,10 @@ class DistillDetector(BaseDistiller):
         unlabelled (bool): Whether there are images without annotations, which
             come from a pipeline without ``LoadAnnotations``. The student's
             own losses are then those of the others alone, as if the batch had
-            no more; each distillation loss is the mean over all images, of
-            the two kinds one after the other, weighted by their numbers. A
+            no more, so it should have as many of them as without the
+            unlabelled ones; each distillation loss is the mean over all
+            images, of the two kinds one after the other, weighted by their
+            numbers. A
             loss that needs ground truth takes the images that have it, and
             says so once. Of several processes, each has both kinds in a step,
             or all have the same one.
@@ -111,6 +114,8 @@ class DistillDetector(BaseDistiller):
             )
         if not blank:
             return super().forward(*images)
+        if not self._has_begun:
+            say_if_few(len(known), len(blank))
         parts = []
         for rows in (known, blank):
             own = None if teacher_inputs is None else teacher_inputs[rows]

@@ -1,9 +1,11 @@
 """Images without annotations in the batch of a detector."""
 
+import logging
 from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
@@ -76,6 +78,25 @@ def compare_processes(known: bool, blank: bool, device: torch.device) -> None:
             'others have none in this step. With several processes, each '
             "batch needs both: sampler=dict(type='mmdet.MultiSourceSampler', "
             'batch_size=..., source_ratio=[...]) and batch_sampler=None'
+        )
+
+
+def say_if_few(known: int, blank: int) -> None:
+    """Warn if less than a third of the images of a batch have annotations.
+
+    Args:
+        known (int): Number of images with annotations.
+        blank (int): Number of those without.
+    """
+    if 2 * known < blank:
+        print_log(
+            f'unlabelled=True: {known} of {known + blank} images of the first '
+            "batch have annotations, and the student's own losses are those "
+            'of these alone. Give a batch as many of them as the student '
+            'trains with by itself, and the others on top of them; see '
+            'docs/unlabelled-images.md',
+            logger='current',
+            level=logging.WARNING,
         )
 
 

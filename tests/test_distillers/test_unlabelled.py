@@ -194,6 +194,26 @@ def test_it_is_said_once(checkpoints, monkeypatch):
     assert "loss_kd: KLDivLoss has rows='foreground'" in fact[1]
 
 
+@pytest.mark.parametrize('blank', [[0, 1], [1]])
+def test_few_images_with_annotations_are_told(checkpoints, monkeypatch, blank):
+    """Of the first batch, and once."""
+    said = []
+    monkeypatch.setattr(
+        'mmdet_rankkd.distillers.unlabelled.print_log',
+        lambda text, logger, level: said.append((level, text)),
+    )
+    model = make('faster-rcnn', checkpoints, [KD])
+    data = data_of(model, 'faster-rcnn', blank=blank)
+    for _ in range(2):
+        losses_of(model, data)
+    if len(blank) == 1:
+        assert said == []
+        return
+    ((level, text),) = said
+    assert level == logging.WARNING
+    assert '0 of 2 images of the first batch' in text
+
+
 def test_without_the_option(checkpoints):
     model = make('retinanet', checkpoints, [BINARY], unlabelled=False)
     data = data_of(model, 'retinanet', blank=[1])

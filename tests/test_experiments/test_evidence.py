@@ -135,9 +135,7 @@ def test_more_images_than_labels():
             continue
         sets = data.get('datasets', [data])
         parts = [x.get('dataset', x) for x in sets]
-        counts = [
-            x.indices * y.get('times', 1) for x, y in zip(parts, sets)
-        ]
+        counts = [x.indices * y.get('times', 1) for x, y in zip(parts, sets)]
         size = cell.config.train_dataloader.batch_size
         assert sum(counts) * 8 == whole.indices * size
         # As many labelled images a step as without the others.
