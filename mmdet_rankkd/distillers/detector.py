@@ -51,10 +51,9 @@ class DistillDetector(BaseDistiller):
             no more, so it should have as many of them as without the
             unlabelled ones; each distillation loss is the mean over all
             images, of the two kinds one after the other, weighted by their
-            numbers. A
-            loss that needs ground truth takes the images that have it, and
-            says so once. Of several processes, each has both kinds in a step,
-            or all have the same one.
+            numbers. A loss that needs ground truth takes the images that have
+            it, and says so once. Of several processes, each has both kinds in
+            a step, or all have the same one.
         **kwargs (Any): Those of :class:`BaseDistiller`.
 
     Raises:

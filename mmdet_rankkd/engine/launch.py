@@ -8,6 +8,7 @@ open configs with an ``mmdet_rankkd::`` base.
 import argparse
 import logging
 import os
+import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
@@ -226,7 +227,7 @@ def build_runner(cfg: Config) -> Runner:
     """
     refuse_shards(cfg)
     hide_note_on_faster_coco(cfg)
-    if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
+    if works_by_gloo(cfg):
         join_on_cpu(cfg)
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
     try:
@@ -269,8 +270,14 @@ def refuse_shards(cfg: Config) -> None:
         )
 
 
+def works_by_gloo(cfg: Config) -> bool:
+    """Whether there are several processes, and no GPU."""
+    several = cfg.get('launcher') in ('pytorch', 'slurm')
+    return several and get_device() == 'cpu'
+
+
 def join_on_cpu(cfg: Config) -> None:
-    """Let the processes of torchrun work together without a GPU.
+    """Let the processes of torchrun or slurm work together without a GPU.
 
     MMEngine assumes one where it starts the process group, and where it wraps
     the model.
@@ -279,6 +286,8 @@ def join_on_cpu(cfg: Config) -> None:
         cfg (Config): Its ``model_wrapper_cfg`` is set.
     """
     if not torch.distributed.is_initialized():
+        if cfg.launcher == 'slurm':
+            name_processes_of_slurm()
         torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg')
     if wrapper is None:
@@ -290,6 +299,25 @@ def join_on_cpu(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
+def name_processes_of_slurm() -> None:
+    """Tell torch what slurm says of this process, and where the first is.
+
+    As MMEngine does, which then asks for a GPU. ``MASTER_ADDR`` and
+    ``MASTER_PORT`` may be set already.
+    """
+    nodes = subprocess.run(
+        ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    os.environ.setdefault('MASTER_ADDR', nodes.stdout.split()[0])
+    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ['RANK'] = os.environ['SLURM_PROCID']
+    os.environ['LOCAL_RANK'] = os.environ['SLURM_LOCALID']
+    os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
+
+
 def leave(cfg: Config) -> None:
     """End the process after its work is done, where it works by gloo.
 
@@ -298,7 +326,7 @@ def leave(cfg: Config) -> None:
     the process ("terminate called without an active exception"), and torchrun
     then reports a failed training. So the interpreter is not shut down.
     """
-    if cfg.get('launcher') != 'pytorch' or get_device() != 'cpu':
+    if not works_by_gloo(cfg):
         return
     torch.distributed.barrier()
     logging.shutdown()

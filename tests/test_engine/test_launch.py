@@ -1,6 +1,7 @@
 """What stops a training before its first step says what to do."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmdet_rankkd.engine.launch import train, use_tta
 from mmdet_rankkd.registry import TRANSFORMS
 
 from ..helpers import ROOT, build, rankkd, save_teacher
+from ..programs import run_two_processes
 
 
 def test_initial_weights_that_cannot_be_downloaded(student_cfg):
@@ -179,3 +181,37 @@ def test_flips_of_the_students_image_alone():
     assert [x.flip for x in found['data_samples']] == [True, False]
     # Within 640 x 384, the student's.
     assert {tuple(x.shape) for x in found['inputs']} == {(3, 384, 512)}
+
+
+SLURM = """
+import os, sys
+names = dict(PROCID='RANK', LOCALID='LOCAL_RANK', NTASKS='WORLD_SIZE')
+for name, other in names.items():
+    os.environ[f'SLURM_{name}'] = os.environ.pop(other)
+os.environ['SLURM_NODELIST'] = 'node[1-2]'
+del os.environ['MASTER_ADDR']
+import torch
+from mmengine.config import Config
+from mmdet_rankkd.engine.launch import join_on_cpu
+cfg = Config(dict(launcher='slurm'))
+join_on_cpu(cfg)
+assert os.environ['MASTER_ADDR'] == '127.0.0.1'
+assert cfg.model_wrapper_cfg.device_ids is None
+total = torch.tensor(float(os.environ['SLURM_PROCID']) + 1)
+torch.distributed.all_reduce(total)
+rank = torch.distributed.get_rank()
+sys.stdout.write(f'{rank} {total.item()}\\n')  # one write: a whole line
+"""
+
+
+def test_processes_of_slurm_without_a_gpu(tmp_path):
+    """The first of the nodes that slurm names is where they meet."""
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text(
+        '#!/bin/sh\n[ "$*" = "show hostname node[1-2]" ] || exit 1\n'
+        'printf "127.0.0.1\\nnode2\\n"\n'
+    )
+    scontrol.chmod(0o755)
+    path = f'{tmp_path}:{os.environ["PATH"]}'
+    said = run_two_processes(SLURM, env=dict(PATH=path))
+    assert sorted(said.splitlines()) == ['0 3.0', '1 3.0']
