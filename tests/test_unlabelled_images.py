@@ -117,3 +117,12 @@ def test_configs_are_the_same_but_for_the_images():
     )
     assert other.model.pop('unlabelled') is True
     assert one.model == other.model
+    # Eight labelled images a step, as without the others.
+    size = other.train_dataloader.batch_size
+    repeated, unlabelled = other.train_dataloader.dataset.datasets
+    assert unlabelled.type == 'mmdet_rankkd.UnlabelledDataset'
+    labelled = repeated.times * repeated.dataset.indices
+    more = 1360
+    assert size * labelled / (labelled + more) == pytest.approx(8, abs=0.2)
+    assert other.auto_scale_lr.base_batch_size == size
+    assert one.auto_scale_lr.base_batch_size == 8

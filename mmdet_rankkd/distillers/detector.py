@@ -10,8 +10,8 @@ from mmdet_rankkd.registry import MODELS
 
 from .base import BaseDistiller
 from .unlabelled import (
+    AnnotatedShare,
     compare_processes,
-    say_if_few,
     split_images,
     without_objects,
     zeros_of,
@@ -48,12 +48,13 @@ class DistillDetector(BaseDistiller):
         unlabelled (bool): Whether there are images without annotations, which
             come from a pipeline without ``LoadAnnotations``. The student's
             own losses are then those of the others alone, as if the batch had
-            no more, so it should have as many of them as without the
-            unlabelled ones; each distillation loss is the mean over all
-            images, of the two kinds one after the other, weighted by their
-            numbers. A loss that needs ground truth takes the images that have
-            it, and says so once. Of several processes, each has both kinds in
-            a step, or all have the same one.
+            no more. Keep as many annotated images in a batch as the student
+            trains with alone; the log warns where they are few. Each
+            distillation loss is the mean over all images, of the two kinds
+            one after the other, weighted by their numbers. A loss that needs
+            ground truth takes the images that have it, and says so once. Of
+            several processes, each has both kinds in a step, or all have the
+            same one.
         **kwargs (Any): Those of :class:`BaseDistiller`.
 
     Raises:
@@ -67,6 +68,7 @@ class DistillDetector(BaseDistiller):
     def __init__(self, unlabelled: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.unlabelled = unlabelled
+        self.share = AnnotatedShare()
         if unlabelled and getattr(self.student, 'with_mask', False):
             raise ValueError(
                 'unlabelled=True is not for detectors with masks: the data '
@@ -104,6 +106,7 @@ class DistillDetector(BaseDistiller):
         known, blank = split_images(data_samples)
         if self.unlabelled:
             compare_processes(bool(known), bool(blank), inputs.device)
+            self.share.count(len(known), len(blank))
         elif blank:
             raise ValueError(
                 f'image {data_samples[blank[0]].get("img_path")} has no '
@@ -113,8 +116,6 @@ class DistillDetector(BaseDistiller):
             )
         if not blank:
             return super().forward(*images)
-        if not self._has_begun:
-            say_if_few(len(known), len(blank))
         parts = []
         for rows in (known, blank):
             own = None if teacher_inputs is None else teacher_inputs[rows]

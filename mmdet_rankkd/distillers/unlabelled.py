@@ -81,23 +81,43 @@ def compare_processes(known: bool, blank: bool, device: torch.device) -> None:
         )
 
 
-def say_if_few(known: int, blank: int) -> None:
-    """Warn if less than a third of the images of a batch have annotations.
+class AnnotatedShare:
+    """Warns once if few images of the first steps have annotations.
 
-    Args:
-        known (int): Number of images with annotations.
-        blank (int): Number of those without.
+    Attributes:
+        STEPS (int): Number of steps that are counted.
+        LEAST (float): Share of the images that should have annotations.
     """
-    if 2 * known < blank:
-        print_log(
-            f'unlabelled=True: {known} of {known + blank} images of the first '
-            "batch have annotations, and the student's own losses are those "
-            'of these alone. Give a batch as many of them as the student '
-            'trains with by itself, and the others on top of them; see '
-            'docs/unlabelled-images.md',
-            logger='current',
-            level=logging.WARNING,
-        )
+
+    STEPS = 50
+    LEAST = 1 / 3
+
+    def __init__(self) -> None:
+        self.steps = self.known = self.blank = 0
+
+    def count(self, known: int, blank: int) -> None:
+        """Count the images of a step, and warn after the last one.
+
+        Args:
+            known (int): Number of images with annotations.
+            blank (int): Number of those without.
+        """
+        if self.steps == self.STEPS:
+            return
+        self.steps += 1
+        self.known += known
+        self.blank += blank
+        total = self.known + self.blank
+        if self.steps == self.STEPS and self.known < self.LEAST * total:
+            print_log(
+                f'unlabelled=True: {self.known} of the {total} images of the '
+                f'first {self.STEPS} steps have annotations, and the '
+                "student's own losses are those of these alone. Give a batch "
+                'as many of them as the student trains with by itself, and '
+                'the others on top; see docs/unlabelled-images.md',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 def zeros_of(losses: Losses) -> Losses:

@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -287,7 +288,7 @@ def join_on_cpu(cfg: Config) -> None:
     """
     if not torch.distributed.is_initialized():
         if cfg.launcher == 'slurm':
-            name_processes_of_slurm()
+            name_processes_of_slurm(cfg)
         torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg')
     if wrapper is None:
@@ -299,23 +300,54 @@ def join_on_cpu(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
-def name_processes_of_slurm() -> None:
+SLURM_NAMES = dict(
+    RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS'
+)
+
+
+def name_processes_of_slurm(cfg: Config) -> None:
     """Tell torch what slurm says of this process, and where the first is.
 
-    As MMEngine does, which then asks for a GPU. ``MASTER_ADDR`` and
-    ``MASTER_PORT`` may be set already.
+    MMEngine does so too, and then asks for a GPU. ``MASTER_ADDR`` and
+    ``MASTER_PORT`` may be set, the port also as
+    ``env_cfg.dist_cfg.port``.
+
+    Args:
+        cfg (Config): Config of a training or test.
+
+    Raises:
+        ValueError: If this is no process of ``srun``, or ``scontrol`` does
+            not name its nodes.
     """
-    nodes = subprocess.run(
-        ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    os.environ.setdefault('MASTER_ADDR', nodes.stdout.split()[0])
+    needed = [*SLURM_NAMES.values(), 'SLURM_NODELIST']
+    lacking = [x for x in needed if x not in os.environ]
+    if lacking:
+        raise ValueError(
+            f'--launcher slurm, but {", ".join(lacking)} is not set: start it '
+            'by srun, for example with tools/slurm_train.sh'
+        )
+    for name, source in SLURM_NAMES.items():
+        os.environ[name] = os.environ[source]
+    if 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ['SLURM_NODELIST']
+        done = subprocess.run(
+            ['scontrol', 'show', 'hostname', nodes],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if not done.stdout.strip():
+            raise ValueError(
+                f'scontrol does not name the nodes {nodes}: set MASTER_ADDR '
+                'to the first of them'
+            )
+        os.environ['MASTER_ADDR'] = done.stdout.split()[0]
+    port = (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('port')
+    if port is not None:
+        os.environ['MASTER_PORT'] = str(port)
     os.environ.setdefault('MASTER_PORT', '29500')
-    os.environ['RANK'] = os.environ['SLURM_PROCID']
-    os.environ['LOCAL_RANK'] = os.environ['SLURM_LOCALID']
-    os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
+    if os.environ['RANK'] == '0':
+        count = os.environ['WORLD_SIZE']
+        print_log(f'no GPU is visible: {count} processes work on the CPU')
 
 
 def leave(cfg: Config) -> None:
@@ -324,7 +356,8 @@ def leave(cfg: Config) -> None:
     Gloo's threads outlive ``destroy_process_group`` as long as a model refers
     to the group. One that asks for the interpreter while it shuts down aborts
     the process ("terminate called without an active exception"), and torchrun
-    then reports a failed training. So the interpreter is not shut down.
+    or slurm then reports a failed training. So the interpreter is not shut
+    down.
     """
     if not works_by_gloo(cfg):
         return

@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdet_rankkd.distillers.unlabelled import AnnotatedShare
+
 from ..programs import run_two_processes
 from ..setups import (
     SETUPS,
@@ -194,24 +196,36 @@ def test_it_is_said_once(checkpoints, monkeypatch):
     assert "loss_kd: KLDivLoss has rows='foreground'" in fact[1]
 
 
-@pytest.mark.parametrize('blank', [[0, 1], [1]])
-def test_few_images_with_annotations_are_told(checkpoints, monkeypatch, blank):
-    """Of the first batch, and once."""
+@pytest.mark.parametrize('known, warned', [(32, True), (34, False)])
+def test_few_images_with_annotations_are_told(monkeypatch, known, warned):
+    """Of a hundred a step, and once."""
     said = []
     monkeypatch.setattr(
         'mmdet_rankkd.distillers.unlabelled.print_log',
         lambda text, logger, level: said.append((level, text)),
     )
-    model = make('faster-rcnn', checkpoints, [KD])
-    data = data_of(model, 'faster-rcnn', blank=blank)
-    for _ in range(2):
-        losses_of(model, data)
-    if len(blank) == 1:
+    share = AnnotatedShare()
+    for _ in range(49):
+        share.count(known, 100 - known)
+    assert said == []
+    for _ in range(100):
+        share.count(known, 100 - known)
+    if not warned:
         assert said == []
         return
     ((level, text),) = said
     assert level == logging.WARNING
-    assert '0 of 2 images of the first batch' in text
+    assert '1600 of the 5000 images of the first 50 steps' in text
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.0])
+def test_images_of_each_step_are_counted(checkpoints, weight):
+    """With annotations or without, whatever losses count."""
+    model = make('retinanet', checkpoints, [dict(BINARY, loss_weight=weight)])
+    for blank in ([1], [], [0, 1]):
+        losses_of(model, data_of(model, 'retinanet', blank=blank))
+    share = model.share
+    assert (share.steps, share.known, share.blank) == (3, 3, 3)
 
 
 def test_without_the_option(checkpoints):

@@ -204,6 +204,56 @@ sys.stdout.write(f'{rank} {total.item()}\\n')  # one write: a whole line
 """
 
 
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_who_works_by_gloo(monkeypatch, device):
+    monkeypatch.setattr(launch, 'get_device', lambda: device)
+    found = {
+        x: launch.works_by_gloo(Config(dict(launcher=x)))
+        for x in ('none', 'pytorch', 'slurm')
+    }
+    several = device == 'cpu'
+    assert found == dict(none=False, pytorch=several, slurm=several)
+
+
+def test_slurm_outside_of_srun(monkeypatch):
+    monkeypatch.delenv('SLURM_PROCID', raising=False)
+    with pytest.raises(ValueError, match='SLURM_PROCID.*start it by srun'):
+        launch.name_processes_of_slurm(Config())
+
+
+def of_slurm(monkeypatch, **variables):
+    """The variables of the first of four processes."""
+    found = dict(PROCID=0, LOCALID=0, NTASKS=4, NODELIST='node[1-2]')
+    for name, value in found.items():
+        monkeypatch.setenv(f'SLURM_{name}', str(value))
+    for name in ('MASTER_ADDR', 'MASTER_PORT', *launch.SLURM_NAMES):
+        # Set once, so that it is taken away again behind the test.
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize('port', [None, 1234])
+def test_where_processes_of_slurm_meet(monkeypatch, port):
+    """Where the user says, who then needs no `scontrol`."""
+    of_slurm(monkeypatch, MASTER_ADDR='10.0.0.1', PATH='')
+    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(port=port))))
+    launch.name_processes_of_slurm(cfg)
+    assert os.environ['MASTER_ADDR'] == '10.0.0.1'
+    assert os.environ['MASTER_PORT'] == str(port or 29500)
+    found = [os.environ[x] for x in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')]
+    assert found == ['0', '0', '4']
+
+
+def test_nodes_that_slurm_does_not_name(monkeypatch, tmp_path):
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\nexit 1\n')
+    (tmp_path / 'scontrol').chmod(0o755)
+    of_slurm(monkeypatch, PATH=str(tmp_path))
+    with pytest.raises(ValueError, match='set MASTER_ADDR'):
+        launch.name_processes_of_slurm(Config())
+
+
 def test_processes_of_slurm_without_a_gpu(tmp_path):
     """The first of the nodes that slurm names is where they meet."""
     scontrol = tmp_path / 'scontrol'
@@ -214,4 +264,8 @@ def test_processes_of_slurm_without_a_gpu(tmp_path):
     scontrol.chmod(0o755)
     path = f'{tmp_path}:{os.environ["PATH"]}'
     said = run_two_processes(SLURM, env=dict(PATH=path))
-    assert sorted(said.splitlines()) == ['0 3.0', '1 3.0']
+    assert sorted(x for x in said.splitlines() if 'GPU' not in x) == [
+        '0 3.0',
+        '1 3.0',
+    ]
+    assert said.count('no GPU is visible: 2 processes') == 1
