@@ -323,8 +323,8 @@ def name_processes_of_slurm(cfg: Config) -> None:
     lacking = [x for x in needed if x not in os.environ]
     if lacking:
         raise ValueError(
-            f'--launcher slurm, but {", ".join(lacking)} is not set: start it '
-            'by srun, for example with tools/slurm_train.sh'
+            f'--launcher slurm without {", ".join(lacking)}: start it by '
+            'srun, for example with tools/slurm_train.sh'
         )
     for name, source in SLURM_NAMES.items():
         os.environ[name] = os.environ[source]
