@@ -12,9 +12,8 @@ note = (
     'average in *and 1,320 unlabelled*; rows that say *14 a step* or *8 + 6* '
     'take fourteen, which is 1.75 times the work. Losses with their '
     'published weights, one validation of 1,000 images at the end. [More '
-    'images than '
-    'labels](../unlabelled-images.md) has the commands that make the data. A '
-    'row that is missing has not run.'
+    'images than labels](../unlabelled-images.md) has the commands that make '
+    'the data. A row that is missing has not run.'
 )
 seeds = (10, 11, 12)
 _load = dict(type='LoadImageFromFile')
@@ -43,36 +42,33 @@ _unlabelled = dict(
 )
 
 
+def _from(dataset):
+    return {'train_dataloader.dataset': dict(_delete_=True, **dataset)}
+
+
 def _of(*datasets):
-    return {
-        'train_dataloader.dataset': dict(
-            _delete_=True,
+    return _from(
+        dict(
             type='mmdet.ConcatDataset',
             datasets=list(datasets),
             ignore_keys=['classes', 'palette'],
         )
-    }
+    )
 
 
 def _times(times):
     return dict(type='RepeatDataset', times=times, dataset=_labelled)
 
 
-_few = {'train_dataloader.dataset': dict(_delete_=True, **_times(4))}
-_with_annotated = _of(_labelled, _annotated)
-_with_unlabelled = dict(
-    _of(_labelled, _unlabelled), **{'model.unlabelled': True}
-)
+_blank = {'model.unlabelled': True}
 # As many iterations an epoch of fourteen images.
 _fourteen = {'train_dataloader.batch_size': 14}
-_few_of_fourteen = {
-    'train_dataloader.dataset': dict(_delete_=True, **_times(7)),
-    **_fourteen,
-}
-_annotated_on_top = dict(_of(_times(4), _annotated), **_fourteen)
-_unlabelled_on_top = dict(
-    _of(_times(4), _unlabelled), **_fourteen, **{'model.unlabelled': True}
-)
+_few = _from(_times(4))
+_few_of_fourteen = {**_from(_times(7)), **_fourteen}
+_with_annotated = _of(_labelled, _annotated)
+_with_unlabelled = {**_of(_labelled, _unlabelled), **_blank}
+_annotated_on_top = {**_of(_times(4), _annotated), **_fourteen}
+_unlabelled_on_top = {**_of(_times(4), _unlabelled), **_fourteen, **_blank}
 rows = {
     'student alone, 440 labelled': dict(method='alone', options=_few),
     'student alone, and 1,320 annotated': dict(
