@@ -316,7 +316,8 @@ def merge_options(cfg: Config, options: Settings) -> None:
             MMEngine's Runner has, or with the number of an item that a list
             does not have.
     """
-    known = set(inspect.signature(Runner.__init__).parameters) | set(cfg)
+    # The Runner reads `compile` of the whole config.
+    known = {'compile', *inspect.signature(Runner.__init__).parameters, *cfg}
     for key in options:
         if key.split('.')[0] not in known:
             raise ValueError(

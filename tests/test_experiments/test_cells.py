@@ -405,8 +405,9 @@ def test_options_of_a_set(tmp_path):
 
 def test_merge_options_takes_what_the_runner_takes():
     cfg = Config(dict(a=dict(b=1)))
-    merge_options(cfg, {'a.b': 2, 'auto_scale_lr.enable': True})
-    assert cfg.a.b == 2 and cfg.auto_scale_lr.enable
+    options = {'a.b': 2, 'auto_scale_lr.enable': True, 'compile': True}
+    merge_options(cfg, options)
+    assert cfg.a.b == 2 and cfg.auto_scale_lr.enable and cfg.compile
     with pytest.raises(ValueError, match="no 'c'"):
         merge_options(cfg, {'c.d': 1})
 
