@@ -1,6 +1,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .balance_hook import BalanceHook
 from .best_hook import BestHook
+from .compile_hook import CompileHook
 from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
 from .non_finite_hook import NonFiniteHook
@@ -10,6 +11,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'BalanceHook',
     'BestHook',
+    'CompileHook',
     'DataCheckHook',
     'ExactResumeHook',
     'NonFiniteHook',
