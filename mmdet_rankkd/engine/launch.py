@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.error import URLError
@@ -281,7 +282,7 @@ def join_on_cpu(cfg: Config) -> None:
     """Let the processes of torchrun or slurm work together without a GPU.
 
     MMEngine assumes one where it starts the process group, and where it wraps
-    the model.
+    the model. As with it, ``env_cfg.dist_cfg.timeout`` is in seconds.
 
     Args:
         cfg (Config): Its ``model_wrapper_cfg`` is set.
@@ -289,7 +290,9 @@ def join_on_cpu(cfg: Config) -> None:
     if not torch.distributed.is_initialized():
         if cfg.launcher == 'slurm':
             name_processes_of_slurm(cfg)
-        torch.distributed.init_process_group('gloo')
+        seconds = dist_settings(cfg).get('timeout')
+        wait = None if seconds is None else timedelta(seconds=seconds)
+        torch.distributed.init_process_group('gloo', timeout=wait)
     wrapper = cfg.get('model_wrapper_cfg')
     if wrapper is None:
         wrapper = dict(
@@ -298,6 +301,11 @@ def join_on_cpu(cfg: Config) -> None:
         )
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def dist_settings(cfg: Config) -> Mapping[str, Any]:
+    """``env_cfg.dist_cfg`` of a config; empty where there is none."""
+    return (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
 
 
 SLURM_NAMES = dict(
@@ -341,7 +349,7 @@ def name_processes_of_slurm(cfg: Config) -> None:
                 'to the first of them'
             )
         os.environ['MASTER_ADDR'] = done.stdout.split()[0]
-    port = (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('port')
+    port = dist_settings(cfg).get('port')
     if port is not None:
         os.environ['MASTER_PORT'] = str(port)
     os.environ.setdefault('MASTER_PORT', '29500')

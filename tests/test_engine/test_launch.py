@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,22 @@ def test_who_works_by_gloo(monkeypatch, device):
     }
     several = device == 'cpu'
     assert found == dict(none=False, pytorch=several, slurm=several)
+
+
+@pytest.mark.parametrize('seconds', [None, 7])
+def test_how_long_processes_wait_for_each_other(monkeypatch, seconds):
+    """As MMEngine hands it on where there are GPUs."""
+    waits = []
+    monkeypatch.setattr(
+        torch.distributed,
+        'init_process_group',
+        lambda backend, timeout: waits.append((backend, timeout)),
+    )
+    settings = dict(backend='nccl', timeout=seconds)
+    cfg = dict(launcher='pytorch', env_cfg=dict(dist_cfg=settings))
+    launch.join_on_cpu(Config(cfg))
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    assert waits == [('gloo', expected)]
 
 
 def test_slurm_outside_of_srun(monkeypatch):
