@@ -5,6 +5,7 @@ random weights, batch norms with random statistics.
 """
 
 import argparse
+from functools import partial
 
 import torch
 from measure import Record, alternate
@@ -12,16 +13,27 @@ from step import batch, build_distiller
 from torch import nn
 
 from mmdet_rankkd.engine.hooks.compile_hook import compile_parts
+from mmdet_rankkd.engine.hooks.fast_roi_align_hook import pool_fast
 from mmdet_rankkd.utils import register_all_modules
 
+EXACT = dict(fold_norms=True, channels_last=True)
+#: Options of the teacher, and what else is done to it.
 VARIANTS = {
-    'float32': dict(),
-    'folded': dict(fold_norms=True),
-    'channels_last': dict(channels_last=True),
-    'folded, channels_last': dict(fold_norms=True, channels_last=True),
-    'bf16': dict(dtype='bf16'),
-    'folded, channels_last, bf16': dict(
-        fold_norms=True, channels_last=True, dtype='bf16'
+    'float32': (dict(), []),
+    'folded': (dict(fold_norms=True), []),
+    'channels_last': (dict(channels_last=True), []),
+    'folded, channels_last': (EXACT, []),
+    'bf16': (dict(dtype='bf16'), []),
+    'folded, channels_last, bf16': (dict(EXACT, dtype='bf16'), []),
+    'FastRoIAlignHook': (dict(), [pool_fast]),
+    'folded, channels_last, FastRoIAlignHook': (EXACT, [pool_fast]),
+    'folded, channels_last, bf16, FastRoIAlignHook': (
+        dict(EXACT, dtype='bf16'),
+        [pool_fast],
+    ),
+    'folded, channels_last, bf16, FastRoIAlignHook, CompileHook': (
+        dict(EXACT, dtype='bf16'),
+        [pool_fast, partial(compile_parts, options={})],
     ),
 }
 
@@ -34,12 +46,12 @@ def randomize(model):
             module.running_var.uniform_(0.5, 2)
 
 
-def build(device, options, compiled=False):
-    """A distiller; with ``compiled``, its teacher by ``CompileHook``."""
+def build(device, options, changes):
+    """A distiller, its teacher with random weights, and changed."""
     torch.manual_seed(0)
     model = build_distiller(device, prepare=randomize, **options)
-    if compiled:
-        compile_parts(model.teacher.model, {})
+    for change in changes:
+        change(model.teacher.model)
     return model
 
 
@@ -48,17 +60,10 @@ def main():
     parser.add_argument('--images', type=int, default=1)
     parser.add_argument('--size', type=int, nargs=2, default=(512, 640))
     parser.add_argument('--seconds', type=float, default=60)
-    parser.add_argument(
-        '--compile', action='store_true', help='CompileHook as well'
-    )
     args = parser.parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     register_all_modules()
-    models = {name: build(device, x) for name, x in VARIANTS.items()}
-    if args.compile:
-        for name in ('float32', *list(VARIANTS)[-1:]):
-            options = VARIANTS[name]
-            models[f'{name}, compiled'] = build(device, options, True)
+    models = {name: build(device, *x) for name, x in VARIANTS.items()}
     first = models['float32']
     data = batch(args.images, *args.size)
     data = first.data_preprocessor.student(data, True)

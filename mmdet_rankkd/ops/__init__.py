@@ -7,6 +7,7 @@ from .boxes import box_iou, centre_distance, paired_iou
 from .compiler import forget_compiled
 from .pairwise import check_backend
 from .ranking import RankSettings, exact_tau, soft_tau
+from .roi_align import roi_align
 from .standardize import check_min_std, standardize, standardize_pair
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'exact_tau',
     'forget_compiled',
     'paired_iou',
+    'roi_align',
     'soft_tau',
     'standardize',
     'standardize_pair',

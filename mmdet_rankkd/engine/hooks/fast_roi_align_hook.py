@@ -1,0 +1,100 @@
+"""RoIAlign layers that are fast on a processor."""
+
+import logging
+from functools import partial
+from typing import Callable, List
+
+import torch
+from mmcv.ops import RoIAlign
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmdet_rankkd.distillers.base import BaseDistiller
+from mmdet_rankkd.ops import roi_align
+from mmdet_rankkd.registry import HOOKS
+
+from .tau_hook import student_of, unwrapped
+
+#: In others mmcv's layers go on.
+DTYPES = (torch.float32, torch.float64)
+
+
+@HOOKS.register_module()
+class FastRoIAlignHook(Hook):
+    """Have RoIAlign layers work by :func:`mmdet_rankkd.ops.roi_align`.
+
+    Those of the student and of its teacher, in training, validation and
+    tests. On a processor RoIAlign of mmcv is a third of a training step of
+    Faster R-CNN at usual sizes, and this takes a tenth of its time or less;
+    values and gradients are the same but for rounding. On a GPU, and where
+    maxima are taken, layers stay as they are::
+
+        custom_hooks = [dict(type='mmdet_rankkd.FastRoIAlignHook')]
+
+    Raises:
+        ValueError: Before the first step, if the model has no such layer.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Change the student, which is the model that is tested too."""
+        model = unwrapped(runner.model)
+        count = pool_fast(student_of(model))
+        if not count:
+            raise ValueError(
+                f'FastRoIAlignHook has nothing to do: a {type(model).__name__}'
+                ' has no RoIAlign layer that averages. Leave it out of '
+                'custom_hooks'
+            )
+        print_log(
+            f'{count} RoIAlign layers work by matrix products on a processor',
+            'current',
+            logging.INFO,
+        )
+
+    def before_train(self, runner: Runner) -> None:
+        """Change the teacher, which trainings alone have."""
+        model = unwrapped(runner.model)
+        if isinstance(model, BaseDistiller) and model.losses:
+            model.prepare()
+            assert isinstance(model.teacher.model, nn.Module)
+            pool_fast(model.teacher.model)
+
+
+def pool_fast(model: nn.Module) -> int:
+    """Have RoIAlign layers of a model work by :func:`ops.roi_align`.
+
+    Args:
+        model (nn.Module): A detector, changed in place.
+
+    Returns:
+        int: How many layers do now.
+    """
+    layers: List[RoIAlign] = [
+        x
+        for x in model.modules()
+        if isinstance(x, RoIAlign) and x.pool_mode == 'avg'
+    ]
+    for layer in layers:
+        if 'forward' not in vars(layer):
+            layer.forward = partial(_pool, layer, layer.forward)
+    return len(layers)
+
+
+def _pool(
+    layer: RoIAlign,
+    slow: Callable[..., Tensor],
+    features: Tensor,
+    rois: Tensor,
+) -> Tensor:
+    if features.device.type != 'cpu' or features.dtype not in DTYPES:
+        return slow(features, rois)
+    return roi_align(
+        features,
+        rois,
+        layer.output_size,
+        layer.spatial_scale,
+        layer.sampling_ratio,
+        layer.aligned,
+    )
