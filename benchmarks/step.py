@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from mmdet_rankkd.checkpoint.build import build_model, load_config
-from mmdet_rankkd.engine.hooks.fast_roi_align_hook import pool_fast
+from mmdet_rankkd.engine.pooling import pool_fast
 from mmdet_rankkd.losses import (
     KendallRankLoss,
     KLDivLoss,

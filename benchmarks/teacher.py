@@ -13,7 +13,7 @@ from step import batch, build_distiller
 from torch import nn
 
 from mmdet_rankkd.engine.hooks.compile_hook import compile_parts
-from mmdet_rankkd.engine.hooks.fast_roi_align_hook import pool_fast
+from mmdet_rankkd.engine.pooling import pool_fast
 from mmdet_rankkd.utils import register_all_modules
 
 EXACT = dict(fold_norms=True, channels_last=True)

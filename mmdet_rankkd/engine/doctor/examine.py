@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from mmdet_rankkd.checkpoint.diagnose import first_line
 from mmdet_rankkd.distillers import BaseDistiller
 from mmdet_rankkd.engine.launch import build_runner, guard_checkpoints
+from mmdet_rankkd.engine.pooling import waits_for_roi_align
 from mmdet_rankkd.engine.recipe import class_count
 
 from . import verdicts
@@ -217,7 +218,12 @@ def of_runner(
         *verdicts.terms(steps, model.losses),
         verdicts.finite(steps),
         verdicts.unused(steps, finds, gpus),
-        verdicts.cost(steps, runner.max_iters, min(waits)),
+        verdicts.cost(
+            steps,
+            runner.max_iters,
+            min(waits),
+            waits_for_roi_align(model.student),
+        ),
     ]
 
 

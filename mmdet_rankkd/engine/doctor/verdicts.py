@@ -265,13 +265,20 @@ def background(steps: Sequence[Step]) -> Finding:
     return Finding(name, OK, said, '', facts)
 
 
-def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
+def cost(
+    steps: Sequence[Step],
+    iterations: int,
+    loading: float,
+    waits_for_roi_align: bool = False,
+) -> Finding:
     """Time and memory of a step, and the time of the whole training.
 
     Args:
         steps (list[Step]): What was measured.
         iterations (int): Iterations of the whole training.
         loading (float): Seconds until a batch was there.
+        waits_for_roi_align (bool): Whether it could be faster by
+            ``FastRoIAlignHook``.
     """
     names = dict.fromkeys(n for s in steps for n in s.seconds)
     # The first step also compiles and allocates.
@@ -316,16 +323,20 @@ def cost(steps: Sequence[Step], iterations: int, loading: float) -> Finding:
             f'; memory kept for the way back: {parts}; the weights of the '
             f'teacher are {in_words(facts["teacher"])}'
         )
+    ways_out = []
     if loading > whole:
-        return Finding(
-            'cost',
-            NOTE,
-            said,
+        ways_out.append(
             'reading takes longer than a step: raise '
-            'train_dataloader.num_workers',
-            facts,
+            'train_dataloader.num_workers'
         )
-    return Finding('cost', OK, said, '', facts)
+    if waits_for_roi_align:
+        ways_out.append(
+            'without a GPU, RoIAlign takes long on large images: make it '
+            "faster by custom_hooks=[dict(type='mmdet_rankkd."
+            "FastRoIAlignHook')]"
+        )
+    level = NOTE if ways_out else OK
+    return Finding('cost', level, said, '; '.join(ways_out), facts)
 
 
 def in_words(count: int) -> str:

@@ -1,24 +1,17 @@
 """RoIAlign layers that are fast on a processor."""
 
 import logging
-from functools import partial
-from typing import Callable, List
 
-import torch
-from mmcv.ops import RoIAlign
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 
 from mmdet_rankkd.distillers.base import BaseDistiller
-from mmdet_rankkd.ops import roi_align
+from mmdet_rankkd.engine.pooling import pool_fast
 from mmdet_rankkd.registry import HOOKS
 
 from .tau_hook import student_of, unwrapped
-
-#: In others mmcv's layers go on.
-DTYPES = (torch.float32, torch.float64)
 
 
 @HOOKS.register_module()
@@ -60,41 +53,3 @@ class FastRoIAlignHook(Hook):
             model.prepare()
             assert isinstance(model.teacher.model, nn.Module)
             pool_fast(model.teacher.model)
-
-
-def pool_fast(model: nn.Module) -> int:
-    """Have RoIAlign layers of a model work by :func:`ops.roi_align`.
-
-    Args:
-        model (nn.Module): A detector, changed in place.
-
-    Returns:
-        int: How many layers do now.
-    """
-    layers: List[RoIAlign] = [
-        x
-        for x in model.modules()
-        if isinstance(x, RoIAlign) and x.pool_mode == 'avg'
-    ]
-    for layer in layers:
-        if 'forward' not in vars(layer):
-            layer.forward = partial(_pool, layer, layer.forward)
-    return len(layers)
-
-
-def _pool(
-    layer: RoIAlign,
-    slow: Callable[..., Tensor],
-    features: Tensor,
-    rois: Tensor,
-) -> Tensor:
-    if features.device.type != 'cpu' or features.dtype not in DTYPES:
-        return slow(features, rois)
-    return roi_align(
-        features,
-        rois,
-        layer.output_size,
-        layer.spatial_scale,
-        layer.sampling_ratio,
-        layer.aligned,
-    )

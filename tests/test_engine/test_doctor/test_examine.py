@@ -85,7 +85,7 @@ def test_every_line_is_there(findings):
         ('background', 'ok'),
         ('finite', 'ok'),
         ('unused weights', 'ok'),
-        ('cost', 'ok'),
+        ('cost', 'note'),  # FastRoIAlignHook
         ('teacher on sample', 'problem'),  # of random weights
     ],
 )

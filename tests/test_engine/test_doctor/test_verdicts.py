@@ -127,6 +127,9 @@ def test_cost():
     assert verdicts.cost([slow, steps[0]], 3600, 0.1).facts['hours'] == 2.0
     found = verdicts.cost(steps, 3600, 5.0)
     assert found.state == 'note' and 'num_workers' in found.todo
+    assert 'RoIAlign' not in found.todo
+    found = verdicts.cost(steps, 3600, 0.1, waits_for_roi_align=True)
+    assert found.state == 'note' and 'FastRoIAlignHook' in found.todo
     memory = dict(student=2**30, step=2**31)
     found = verdicts.cost([Step(seconds=seconds, memory=memory)], 1, 0.1)
     assert "2.0 GiB, the plain student's 1.0" in found.said

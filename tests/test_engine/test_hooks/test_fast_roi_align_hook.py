@@ -1,13 +1,11 @@
 """RoIAlign layers by matrix products, in whole trainings."""
 
-import copy
-
 import pytest
 import torch
 from mmcv.ops import RoIAlign
 from torch import nn
 
-from mmdet_rankkd.engine.hooks.fast_roi_align_hook import pool_fast
+from mmdet_rankkd.engine.pooling import pool_fast
 
 from ...helpers import build, make_runner, raw_batch
 
@@ -74,37 +72,3 @@ def test_a_detector_without(distill_cfg):
         ValueError, match='has no RoIAlign layer that averages'
     ):
         runner.train()
-
-
-def layers():
-    return nn.Sequential(RoIAlign(2), RoIAlign(2, pool_mode='max'))
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
-def test_where_it_stays_as_it_was(dtype, monkeypatch):
-    """In half precision, and where maxima are taken."""
-    calls = []
-    monkeypatch.setattr(
-        RoIAlign, 'forward', lambda *inputs: calls.append(inputs[0])
-    )
-    model = layers()
-    assert pool_fast(model) == 1 and pool_fast(model) == 1
-    features = torch.randn(1, 3, 8, 8).to(dtype)
-    rois = torch.tensor([[0.0, 1, 1, 5, 5]])
-    for layer in model:
-        layer(features, rois)
-    assert (model[0] in calls) == (dtype == torch.float16)
-    assert model[1] in calls
-
-
-def test_a_copy_pools_by_itself():
-    """Such as the average that EMAHook keeps."""
-    model = layers()
-    pool_fast(model)
-    other = copy.deepcopy(model)
-    other[0].spatial_scale = 0.5
-    features = torch.randn(1, 3, 8, 8)
-    rois = torch.tensor([[0.0, 1, 1, 5, 5]])
-    first, second = (x[0](features, rois) for x in (model, other))
-    assert not torch.allclose(first, second)
-    assert torch.equal(second, model[0](features, rois * 0.5))
