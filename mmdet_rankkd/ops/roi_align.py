@@ -44,6 +44,9 @@ def roi_align(
     Returns:
         Tensor: Shape (N, C, h, w), dtype of the features. Boxes without an
         area give zeros with ``sampling_ratio=0``.
+
+    Raises:
+        ValueError: If a box is not finite or, aligned, has a negative side.
     """
     if not len(rois):
         return features.sum() * features.new_zeros(0, features.shape[1], *size)
@@ -52,6 +55,11 @@ def roi_align(
     start, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     if not aligned:
         length = length.clamp(min=1)
+    if not (rois.isfinite().all() and (length >= 0).all()):
+        raise ValueError(
+            'roi_align: boxes must be finite, with x1 <= x2 and y1 <= y2. '
+            'Where a detector has others, its training has diverged'
+        )
     height, width = features.shape[2:]
     rows, *vertical = _weights(
         start[:, 1], length[:, 1], size[0], height, sampling_ratio

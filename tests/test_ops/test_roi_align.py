@@ -89,3 +89,11 @@ def test_no_box_is_attached():
     features = torch.randn(1, 3, 6, 6, requires_grad=True)
     roi_align(features, torch.zeros(0, 5), (2, 2)).sum().backward()
     assert not features.grad.any()
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -3.0])
+def test_boxes_that_are_none(value):
+    """Mmcv's fails for the last one; infinite ones would take all memory."""
+    rois = torch.tensor([[0, 1.0, 1, 4, value]])
+    with pytest.raises(ValueError, match='boxes must be finite, with x1'):
+        roi_align(torch.randn(1, 3, 6, 6), rois, (2, 2))

@@ -1,7 +1,7 @@
 """Backbones and necks that torch.compile makes faster."""
 
 import logging
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.hooks import Hook
@@ -57,12 +57,12 @@ class CompileHook(Hook):
         student = student_of(model)
         models = {'student': student}
         if isinstance(model, BaseDistiller):
-            refuse_layers(model)
             if self.teacher and model.losses:
                 model.prepare()
                 teacher = model.teacher.model
                 assert isinstance(teacher, nn.Module)
                 models['teacher'] = teacher
+            refuse_layers(model, list(models))
         try_compiler(next(student.parameters()).device, self.options)
         done = [
             f"the {role}'s {part}"
@@ -141,19 +141,21 @@ def compile_parts(model: nn.Module, options: Dict[str, Any]) -> List[str]:
     return list(found)
 
 
-def refuse_layers(model: BaseDistiller) -> None:
+def refuse_layers(model: BaseDistiller, roles: Sequence[str]) -> None:
     """Raise ValueError if a recorder's layer is inside of a compiled part.
 
     The compiler sees nobody who listens there.
 
     Args:
         model (BaseDistiller): What distils.
+        roles (Sequence[str]): ``'student'`` and ``'teacher'``, who of them
+            is compiled.
     """
     for recorder in model.recorders.values():
         layers: Dict[str, str] = getattr(recorder, 'layers', {})
         for role, layer in layers.items():
             part, dot, _ = layer.partition('.')
-            if dot and part in PARTS:
+            if role in roles and dot and part in PARTS:
                 raise ValueError(
                     f'CompileHook: the losses of features compare {layer!r} '
                     f'of the {role}, inside of the {part}, which would be '

@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from mmdet_rankkd.engine.hooks import CompileHook
-from mmdet_rankkd.engine.hooks.compile_hook import Compiled, compile_parts
+from mmdet_rankkd.engine.hooks.compile_hook import (
+    Compiled,
+    compile_parts,
+    refuse_layers,
+)
 from mmdet_rankkd.experiments.cells import compose, read_cells
 
-from ...helpers import make_runner, save_teacher, small_cls
+from ...helpers import build, make_runner, save_teacher, small_cls
 
 LOSSES = [
     dict(type='mmdet_rankkd.KLDivLoss'),
@@ -157,10 +161,13 @@ def test_a_copy_has_weights_of_its_own(copied):
     assert list(other.state_dict()) == list(model.state_dict())
 
 
-def test_layers_inside_are_refused(cls_cfg):
-    cls_cfg.model.features = dict(layer='backbone.layer1')
-    with pytest.raises(ValueError, match="'backbone.layer1' of the student"):
-        train(cls_cfg, CompileHook(backend='eager'))
+@pytest.mark.parametrize('role', ['student', 'teacher'])
+def test_layers_inside_are_refused(cls_cfg, role):
+    model = build(cls_cfg.model)
+    model.recorders['features'].layers[role] = 'backbone.layer1'
+    with pytest.raises(ValueError, match=f"'backbone.layer1' of the {role}"):
+        refuse_layers(model, ['student', 'teacher'])
+    refuse_layers(model, [x for x in ('student', 'teacher') if x != role])
 
 
 def test_a_model_without_parts_is_refused():
