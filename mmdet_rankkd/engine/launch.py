@@ -291,8 +291,10 @@ def join_on_cpu(cfg: Config) -> None:
         if cfg.launcher == 'slurm':
             name_processes_of_slurm(cfg)
         seconds = dist_settings(cfg).get('timeout')
-        wait = None if seconds is None else timedelta(seconds=seconds)
-        torch.distributed.init_process_group('gloo', timeout=wait)
+        settings: Dict[str, Any] = {}
+        if seconds is not None:
+            settings['timeout'] = timedelta(seconds=seconds)
+        torch.distributed.init_process_group('gloo', **settings)
     wrapper = cfg.get('model_wrapper_cfg')
     if wrapper is None:
         wrapper = dict(

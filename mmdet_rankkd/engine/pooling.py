@@ -14,12 +14,21 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def averaging_layers(model: nn.Module) -> List[RoIAlign]:
-    """RoIAlign layers of a model that average, not those of maxima."""
+    """RoIAlign layers of a model that average by mmcv's own operation."""
     return [
         x
         for x in model.modules()
-        if isinstance(x, RoIAlign) and x.pool_mode == 'avg'
+        if isinstance(x, RoIAlign)
+        and type(x).forward is RoIAlign.forward
+        and x.pool_mode == 'avg'
+        and not x.use_torchvision
     ]
+
+
+def is_fast(layer: RoIAlign) -> bool:
+    """Whether :func:`pool_fast` has changed a layer."""
+    own = vars(layer).get('forward')
+    return isinstance(own, partial) and own.func is _pool
 
 
 def waits_for_roi_align(model: nn.Module) -> bool:
@@ -28,8 +37,7 @@ def waits_for_roi_align(model: nn.Module) -> bool:
     Args:
         model (nn.Module): A detector or classifier.
     """
-    layers = averaging_layers(model)
-    slow = any('forward' not in vars(x) for x in layers)
+    slow = any(not is_fast(x) for x in averaging_layers(model))
     return slow and next(model.parameters()).device.type == 'cpu'
 
 
@@ -44,7 +52,7 @@ def pool_fast(model: nn.Module) -> int:
     """
     layers = averaging_layers(model)
     for layer in layers:
-        if 'forward' not in vars(layer):
+        if not is_fast(layer):
             layer.forward = partial(_pool, layer, layer.forward)
     return len(layers)
 
@@ -52,13 +60,13 @@ def pool_fast(model: nn.Module) -> int:
 def _pool(
     layer: RoIAlign,
     slow: Callable[..., Tensor],
-    features: Tensor,
+    input: Tensor,
     rois: Tensor,
 ) -> Tensor:
-    if features.device.type != 'cpu' or features.dtype not in DTYPES:
-        return slow(features, rois)
+    if input.device.type != 'cpu' or input.dtype not in DTYPES:
+        return slow(input, rois)
     return roi_align(
-        features,
+        input,
         rois,
         layer.output_size,
         layer.spatial_scale,

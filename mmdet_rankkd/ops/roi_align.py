@@ -27,8 +27,8 @@ def roi_align(
 
     .. math:: o_{cij} = \sum_y A_{iy} \sum_x B_{jx} f_{cyx}.
 
-    Values and gradients are those of ``mmcv.ops.roi_align`` but for rounding;
-    on a processor it is several times as fast, on a GPU slower.
+    Values and gradients are those of ``mmcv.ops.roi_align`` but for rounding.
+    It is for processors: boxes are taken one by one.
 
     Args:
         features (Tensor): Shape (B, C, H, W), float32 or float64; any memory
@@ -37,13 +37,15 @@ def roi_align(
             dtype. They get no gradient.
         size (tuple[int, int]): Height h and width w of the result.
         scale (float): Cells of the map per unit of the boxes.
-        sampling_ratio (int): Samples of a bin a side; 0 for one a cell.
+        sampling_ratio (int): Samples of a bin a side; one a cell if it is not
+            positive.
         aligned (bool): Cells are at their centres. Otherwise as before
             Detectron2: at their corners, and boxes have a cell at least.
 
     Returns:
-        Tensor: Shape (N, C, h, w), dtype of the features. Boxes without an
-        area give zeros with ``sampling_ratio=0``.
+        Tensor: Shape (N, C, h, w), dtype of the features, also under
+        autocast. Aligned boxes without an area give zeros where samples are
+        one a cell.
 
     Raises:
         ValueError: If a box is not finite or, aligned, has a negative side.
@@ -87,14 +89,15 @@ class _Products(torch.autograd.Function):
         maps = features.permute(0, 2, 3, 1).contiguous()
         size = rows.shape[1], columns.shape[1]
         result = maps.new_empty(len(places), *size, maps.shape[3])
-        for index, (image, y, h, x, w) in enumerate(places.tolist()):
-            crop = maps[image, y : y + h, x : x + w]
-            by_column = columns[index, :, :w] @ crop
-            torch.matmul(
-                rows[index, :, :h],
-                by_column.flatten(1),
-                out=result[index].flatten(1),
-            )
+        with torch.autocast(features.device.type, enabled=False):
+            for index, (image, y, h, x, w) in enumerate(places.tolist()):
+                crop = maps[image, y : y + h, x : x + w]
+                by_column = columns[index, :, :w] @ crop
+                torch.matmul(
+                    rows[index, :, :h],
+                    by_column.flatten(1),
+                    out=result[index].flatten(1),
+                )
         shape = torch.tensor(maps.shape)
         ctx.save_for_backward(rows, columns, places, shape)
         return result.permute(0, 3, 1, 2)
@@ -108,11 +111,12 @@ class _Products(torch.autograd.Function):
         rows, columns, places, shape = saved
         grad = grad.permute(0, 2, 3, 1).contiguous()
         maps = grad.new_zeros(shape.tolist())
-        for index, (image, y, h, x, w) in enumerate(places.tolist()):
-            crop = maps[image, y : y + h, x : x + w]
-            by_column = rows[index, :, :h].T @ grad[index].flatten(1)
-            by_column = by_column.unflatten(1, grad.shape[2:])
-            crop += columns[index, :, :w].T @ by_column
+        with torch.autocast(grad.device.type, enabled=False):
+            for index, (image, y, h, x, w) in enumerate(places.tolist()):
+                crop = maps[image, y : y + h, x : x + w]
+                by_column = rows[index, :, :h].T @ grad[index].flatten(1)
+                by_column = by_column.unflatten(1, grad.shape[2:])
+                crop += columns[index, :, :w].T @ by_column
         return maps.permute(0, 3, 1, 2), None, None, None
 
 
@@ -126,14 +130,14 @@ def _weights(
         length (Tensor): Its length, shape (N,).
         bins (int): Bins of a box.
         cells (int): Cells of the map.
-        sampling_ratio (int): Samples of a bin, 0 for one a cell.
+        sampling_ratio (int): Samples of a bin; one a cell if not positive.
 
     Returns:
         tuple[Tensor, Tensor, Tensor]: Weights, shape (N, bins, cells of the
         largest box); the first cell of each box and how many it has, (N,).
     """
     width = length / bins
-    if sampling_ratio:
+    if sampling_ratio > 0:
         count = torch.full_like(width, sampling_ratio)
     else:
         count = width.ceil()

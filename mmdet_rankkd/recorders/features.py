@@ -20,7 +20,7 @@ from mmdet_rankkd.registry import MODELS
 from mmdet_rankkd.structures import FeaturePair, Features, Scales
 
 from .base import FeatureMaps, Model, Recorder
-from .listening import listening
+from .listening import listening, method_of_outputs
 from .shared import blank_image, check_scales
 
 Output = Union[Tensor, Sequence[Tensor], Features]
@@ -184,10 +184,8 @@ class LayerFeatures(Recorder[FeatureRecord, FeaturePair]):
             images, *_ = (*args, *kwargs.values())
             record.sizes[role] = tuple(images.shape[2:])
 
-        # Other networks may have a part that is called so.
-        own = hasattr(type(module), 'features')
         with (
-            listening(module, 'features' if own else 'forward', note),
+            listening(module, method_of_outputs(module), note),
             listening(model, 'extract_feat', note_size),
         ):
             yield

@@ -6,6 +6,18 @@ from typing import Any, Callable, Iterator
 from torch import nn
 
 
+def method_of_outputs(module: nn.Module) -> str:
+    """Name of the method whose result is all that a layer gives.
+
+    ``'features'`` of a network of this package, ``'forward'`` of any other;
+    other networks may have a part that is called so.
+
+    Args:
+        module (nn.Module): The layer.
+    """
+    return 'features' if hasattr(type(module), 'features') else 'forward'
+
+
 @contextmanager
 def listening(
     owner: object, name: str, callback: Callable[..., None]

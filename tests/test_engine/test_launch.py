@@ -223,12 +223,12 @@ def test_how_long_processes_wait_for_each_other(monkeypatch, seconds):
     monkeypatch.setattr(
         torch.distributed,
         'init_process_group',
-        lambda backend, timeout: waits.append((backend, timeout)),
+        lambda backend, **settings: waits.append((backend, settings)),
     )
     settings = dict(backend='nccl', timeout=seconds)
     cfg = dict(launcher='pytorch', env_cfg=dict(dist_cfg=settings))
     launch.join_on_cpu(Config(cfg))
-    expected = None if seconds is None else timedelta(seconds=seconds)
+    expected = {} if seconds is None else dict(timeout=timedelta(seconds=7))
     assert waits == [('gloo', expected)]
 
 

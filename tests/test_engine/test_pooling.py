@@ -52,3 +52,23 @@ def test_who_waits():
     pool_fast(model)
     assert not waits_for_roi_align(model)
     assert not waits_for_roi_align(nn.Sequential(model[0], layers()[1]))
+
+
+def test_layers_with_a_forward_of_their_own_stay():
+    class Other(RoIAlign):
+        def forward(self, input, rois):
+            return 2 * super().forward(input, rois)
+
+    model = nn.Sequential(Other(2), RoIAlign(2, use_torchvision=True))
+    assert pool_fast(model) == 0
+    assert not any('forward' in vars(x) for x in model)
+
+
+def test_by_the_names_of_the_arguments():
+    layer = RoIAlign(2)
+    inputs = dict(
+        input=torch.randn(1, 3, 8, 8), rois=torch.tensor([[0.0, 1, 1, 5, 5]])
+    )
+    expected = layer(**inputs)
+    pool_fast(nn.Sequential(layer))
+    torch.testing.assert_close(layer(**inputs), expected)

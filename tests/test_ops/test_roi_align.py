@@ -21,7 +21,7 @@ def boxes(count, height, width, dtype=torch.float32):
 
 
 @pytest.mark.parametrize('aligned', [True, False])
-@pytest.mark.parametrize('ratio', [0, 1, 3])
+@pytest.mark.parametrize('ratio', [-1, 0, 1, 3])
 @pytest.mark.parametrize('scale', [0.125, 1.0])
 @pytest.mark.parametrize('layout', ['contiguous_format', 'channels_last'])
 def test_same_as_mmcv(aligned, ratio, scale, layout):
@@ -97,3 +97,15 @@ def test_boxes_that_are_none(value):
     rois = torch.tensor([[0, 1.0, 1, 4, value]])
     with pytest.raises(ValueError, match='boxes must be finite, with x1'):
         roi_align(torch.randn(1, 3, 6, 6), rois, (2, 2))
+
+
+def test_under_autocast():
+    """In float32, as mmcv's is there."""
+    features = torch.randn(1, 3, 6, 6, requires_grad=True)
+    rois = torch.tensor([[0, 1.0, 1, 4, 5]])
+    expected = roi_align(features, rois, (2, 2))
+    (gradient,) = torch.autograd.grad(expected.sum(), features)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = roi_align(features, rois, (2, 2))
+        (same,) = torch.autograd.grad(found.sum(), features)
+    assert torch.equal(found, expected) and torch.equal(same, gradient)

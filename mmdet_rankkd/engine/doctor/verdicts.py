@@ -331,8 +331,8 @@ def cost(
         )
     if waits_for_roi_align:
         ways_out.append(
-            'without a GPU, RoIAlign takes long on large images: make it '
-            "faster by custom_hooks=[dict(type='mmdet_rankkd."
+            'without a GPU, RoIAlign takes long where images are large: '
+            "make it faster by custom_hooks=[dict(type='mmdet_rankkd."
             "FastRoIAlignHook')]"
         )
     level = NOTE if ways_out else OK

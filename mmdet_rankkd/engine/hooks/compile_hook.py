@@ -1,6 +1,7 @@
 """Backbones and necks that torch.compile makes faster."""
 
 import logging
+from itertools import count
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -10,10 +11,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdet_rankkd.distillers.base import BaseDistiller
+from mmdet_rankkd.recorders.listening import method_of_outputs
 from mmdet_rankkd.registry import HOOKS
 
 from .tau_hook import student_of, unwrapped
 
+_numbers = count()
 #: Parts of a model that are compiled.
 PARTS = ('backbone', 'neck')
 
@@ -25,13 +28,14 @@ class CompileHook(Hook):
     By ``torch.compile``, each by itself, so that heads, losses and data stay
     as they are and what compiles is little. Results are the same but for
     rounding; checkpoints and their keys do not change. A student that trains
-    without a teacher is compiled too. The first steps take longer, and so
-    does the first step of each new size of images::
+    without a teacher is compiled too. The first steps take longer, also those
+    of a second size of images and of the first validation; tests without a
+    training are not compiled::
 
         custom_hooks = [dict(type='mmdet_rankkd.CompileHook')]
 
     MMEngine's ``compile=True`` compiles the whole step instead, with heads,
-    losses and data; take one of the two.
+    losses and data; one of the two is refused.
 
     Losses may compare the outputs of a backbone or neck, and what ``features``
     of a network of this package gives, not other layers inside of them.
@@ -43,7 +47,8 @@ class CompileHook(Hook):
 
     Raises:
         ValueError: Before training, if a loss compares a layer inside of what
-            is compiled, or the model has neither backbone nor neck.
+            is compiled, the model has neither backbone nor neck or one with
+            a ``forward`` set on it, or ``compile`` is set as well.
         RuntimeError: Before training, if nothing can be compiled here.
     """
 
@@ -53,6 +58,11 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile, once; the student is the one that is trained."""
+        if runner.cfg.get('compile'):
+            raise ValueError(
+                'CompileHook compiles parts of what compile=True compiles; '
+                'leave one of the two out of the config'
+            )
         model = unwrapped(runner.model)
         student = student_of(model)
         models = {'student': student}
@@ -63,6 +73,7 @@ class CompileHook(Hook):
                 assert isinstance(teacher, nn.Module)
                 models['teacher'] = teacher
             refuse_layers(model, list(models))
+        keep_buffers()
         try_compiler(next(student.parameters()).device, self.options)
         done = [
             f"the {role}'s {part}"
@@ -96,9 +107,11 @@ class Compiled:
         def call(*args: Any, **kwargs: Any) -> Any:
             return method(module, *args, **kwargs)
 
-        # torch.compile counts recompilations by code object: student and
-        # teacher of one class would use up each other's allowance.
-        call.__code__ = call.__code__.replace(co_name=name)
+        # torch.compile counts recompilations by code object, and learns by
+        # its name which sizes vary: student and teacher of one class would
+        # use up each other's allowance, and take each other's sizes.
+        own_name = f'{name}_{next(_numbers)}'
+        call.__code__ = call.__code__.replace(co_name=own_name)
         self.run: Callable[..., Any] = torch.compile(call, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -122,7 +135,7 @@ def compile_parts(model: nn.Module, options: Dict[str, Any]) -> List[str]:
         list[str]: Names of the parts that it has.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has none, or one has a method that was set on it.
     """
     parts: Dict[str, Optional[nn.Module]] = {
         name: getattr(model, name, None) for name in PARTS
@@ -134,11 +147,31 @@ def compile_parts(model: nn.Module, options: Dict[str, Any]) -> List[str]:
             f'{type(model).__name__} has neither. Leave it out of custom_hooks'
         )
     for part in found.values():
-        own = hasattr(type(part), 'features')
-        name = 'features' if own else 'forward'
-        if not isinstance(vars(part).get(name), Compiled):
-            setattr(part, name, Compiled(part, name, options))
+        name = method_of_outputs(part)
+        own = vars(part).get(name)
+        if isinstance(own, Compiled):
+            continue
+        if own is not None:
+            raise ValueError(
+                f'CompileHook: a {type(part).__name__} has a {name} that was '
+                'set on it, as activation_checkpointing does, which would be '
+                'lost. Leave one of the two out'
+            )
+        setattr(part, name, Compiled(part, name, options))
     return list(found)
+
+
+def keep_buffers() -> None:
+    """Have compiled passes go back more than once, for single gradients.
+
+    By default what such a pass has saved is used up by its way back, and
+    ``retain_graph=True`` fails, by which ``BalanceHook`` and ``rankkd
+    doctor`` take the gradient of each term.
+    """
+    from torch._functorch import config  # not before it is needed: slow
+
+    if hasattr(config, 'donated_buffer'):
+        config.donated_buffer = False
 
 
 def refuse_layers(model: BaseDistiller, roles: Sequence[str]) -> None:

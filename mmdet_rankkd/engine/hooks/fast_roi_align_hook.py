@@ -18,11 +18,11 @@ from .tau_hook import student_of, unwrapped
 class FastRoIAlignHook(Hook):
     """Have RoIAlign layers work by :func:`mmdet_rankkd.ops.roi_align`.
 
-    Those of the student and of its teacher, in training, validation and
-    tests. On a processor RoIAlign of mmcv is a third of a training step of
-    Faster R-CNN at usual sizes, and this takes a tenth of its time or less;
-    values and gradients are the same but for rounding. On a GPU, and where
-    maxima are taken, layers stay as they are::
+    Those of the student in training, validation and tests, and those of its
+    teacher in training. On a processor mmcv's RoIAlign is much of a training
+    step of Faster R-CNN, and this takes a small part of its time; values and
+    gradients are the same but for rounding. On a GPU, and where maxima are
+    taken, layers stay as they are::
 
         custom_hooks = [dict(type='mmdet_rankkd.FastRoIAlignHook')]
 
@@ -40,11 +40,12 @@ class FastRoIAlignHook(Hook):
                 ' has no RoIAlign layer that averages. Leave it out of '
                 'custom_hooks'
             )
-        print_log(
-            f'{count} RoIAlign layers work by matrix products on a processor',
-            'current',
-            logging.INFO,
-        )
+        if next(model.parameters()).device.type == 'cpu':
+            print_log(
+                f'{count} RoIAlign layers work by matrix products',
+                'current',
+                logging.INFO,
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Change the teacher, which trainings alone have."""

@@ -7,13 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from mmdet_rankkd.engine.doctor.step import gradient_of
 from mmdet_rankkd.engine.hooks import CompileHook
 from mmdet_rankkd.engine.hooks.compile_hook import (
     Compiled,
     compile_parts,
+    keep_buffers,
     refuse_layers,
 )
 from mmdet_rankkd.experiments.cells import compose, read_cells
+from mmdet_rankkd.structures import ClsDataSample
 
 from ...helpers import build, make_runner, save_teacher, small_cls
 
@@ -137,6 +140,58 @@ def test_each_module_has_an_allowance_of_its_own():
         assert count.graphs == channels
 
 
+def test_sizes_of_one_are_not_those_of_another():
+    """Else a teacher with larger images would be compiled for any size."""
+    shapes = []
+
+    def backend(graph, example):
+        shapes.append([x.shape for x in example if x.dim() == 4][-1])
+        return graph.forward
+
+    for size in (8, 16):
+        model = network()
+        compile_parts(model, dict(backend=backend))
+        model.backbone(torch.randn(2, 3, size, size))
+    assert [type(x) for x in shapes[1]] == [int] * 4
+
+
+def test_forwards_that_were_set_are_refused():
+    model = network()
+    model.backbone.forward = model.backbone.forward
+    with pytest.raises(ValueError, match='a Part has a forward that was set'):
+        compile_parts(model, {})
+
+
+def test_beside_mmengines(student_cfg):
+    student_cfg.compile = True
+    runner = make_runner(student_cfg)
+    with pytest.raises(ValueError, match='what compile=True compiles'):
+        CompileHook().before_train(runner)
+
+
+def test_gradients_of_single_terms(cls_cfg):
+    """Behind a step, as BalanceHook and the doctor take them."""
+    model = build(cls_cfg.model).train()
+    model.prepare()
+    keep_buffers()
+    compile_parts(model.student, dict(backend='aot_eager_decomp_partition'))
+    parameters = list(model.student.parameters())
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 32, 32, generator=generator)
+    samples = [ClsDataSample(gt_label=torch.tensor([i])) for i in range(4)]
+
+    def losses():
+        return model(images, samples, mode='loss')
+
+    model.parse_losses(losses())[0].backward()
+    terms = losses()
+    first, second = (
+        gradient_of(terms[name], parameters)
+        for name in ('loss_kd', 'loss_fitnet')
+    )
+    assert first.any() and second.any() and not torch.equal(first, second)
+
+
 def test_twice_is_once():
     model = network()
     compile_parts(model, {})
@@ -149,7 +204,7 @@ def test_twice_is_once():
     'copied', [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )
 def test_a_copy_has_weights_of_its_own(copied):
-    """Such as the average that EMAHook keeps."""
+    """Not those of the module that it is of."""
     model = network()
     compile_parts(model, dict(backend='eager'))
     other = copied(model)
