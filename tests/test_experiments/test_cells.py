@@ -233,7 +233,7 @@ def test_cells_say_which_mlkd_they_train():
     }
     assert found == {
         ('cifar100', True),
-        ('cifar100_fast', True),
+        ('cifar100_compiled', True),
         ('digits_cls', False),
     }
     # And so do the tables, and with them their pages.
