@@ -5,29 +5,24 @@ gradients.
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import torch
 from measure import Record, alternate
-from step import one_step
+from step import BF16, EXACT, build_distiller, one_step
 
-from mmdet_rankkd.checkpoint.build import build_model, load_config
 from mmdet_rankkd.engine.hooks.compile_hook import compile_parts
 from mmdet_rankkd.experiments.cells import compose, read_cells
 from mmdet_rankkd.structures import ClsDataSample
 from mmdet_rankkd.utils import register_all_modules
 
 PAIR = 'resnet56_resnet20'
-FAST = dict(fold_norms=True, channels_last=True)
-BF16 = dict(FAST, dtype='bf16')
 #: Options of the teacher, and whether both networks are compiled.
 VARIANTS = {
     'as it is': (dict(), False),
-    'teacher folded, channels_last': (FAST, False),
+    'teacher folded, channels_last': (EXACT, False),
     'teacher folded, channels_last, bf16': (BF16, False),
     'CompileHook': (dict(), True),
-    'CompileHook, teacher folded, channels_last': (FAST, True),
+    'CompileHook, teacher folded, channels_last': (EXACT, True),
     'CompileHook, teacher folded, channels_last, bf16': (BF16, True),
 }
 
@@ -35,19 +30,12 @@ VARIANTS = {
 def build(device, options, compiled):
     """The distiller, its teacher with random weights."""
     torch.manual_seed(0)
-    config = compose(read_cells('cifar100'), PAIR, 'kd+rank')
-    teacher = config.model.teacher
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / 'teacher.pth')
-        weights = build_model(load_config(teacher.config))
-        torch.save(dict(state_dict=weights.state_dict(), meta={}), path)
-        teacher.update(checkpoint=path, **options)
-        model = build_model(config).to(device)
-        model.prepare()
+    pair = compose(read_cells('cifar100'), PAIR, 'kd+rank')
+    model = build_distiller(device, pair=pair, **options)
     if compiled:
         compile_parts(model.student, {})
         compile_parts(model.teacher.model, {})
-    return model.train()
+    return model
 
 
 def batch(images):

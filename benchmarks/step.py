@@ -28,16 +28,15 @@ from mmdet_rankkd.utils import register_all_modules
 ROOT = Path(__file__).parents[1]
 PAIR = 'coco/rankkd_faster-rcnn_r50_faster-rcnn_mobilenet-v2_fpn_1x_coco.py'
 
+#: Options of the teacher that change nothing but rounding, and with bf16.
+EXACT = dict(fold_norms=True, channels_last=True)
+BF16 = dict(EXACT, dtype='bf16')
 #: A step of KD and ranking by what makes it faster on a processor: options of
 #: the teacher.
 FASTER = {
     'and KD, ranking, FastRoIAlignHook': dict(),
-    'the same, teacher folded, channels_last': dict(
-        fold_norms=True, channels_last=True
-    ),
-    'the same, teacher also bf16': dict(
-        fold_norms=True, channels_last=True, dtype='bf16'
-    ),
+    'the same, teacher folded, channels_last': EXACT,
+    'the same, teacher also bf16': BF16,
 }
 
 
@@ -72,10 +71,13 @@ def batch(images, height, width, objects=8):
 def build_distiller(device, prepare=None, pair=PAIR, losses=None, **options):
     """The distiller of a pair, its teacher with random weights.
 
-    Options are those of the teacher; ``prepare`` may change its weights, and
-    ``losses`` stand in place of the pair's own.
+    The pair is a config or the file of one. Options are those of the teacher;
+    ``prepare`` may change its weights, and ``losses`` stand in place of the
+    pair's own.
     """
-    config = Config.fromfile(ROOT / 'configs' / pair)
+    config = pair
+    if isinstance(pair, str):
+        config = Config.fromfile(ROOT / 'configs' / pair)
     teacher = load_config(config.model.teacher.config)
     for model in (teacher.model, config.model.student):
         model.backbone.init_cfg = None
@@ -93,6 +95,16 @@ def build_distiller(device, prepare=None, pair=PAIR, losses=None, **options):
         model = build_model(config).to(device)
         model.prepare()
     return model.train()
+
+
+def build_fast(device, options):
+    """The same student as in ``main``, both networks by FastRoIAlignHook."""
+    torch.manual_seed(0)
+    model = build_distiller(device, **options)
+    model.log_tau = False
+    pool_fast(model.student)
+    pool_fast(model.teacher.model)
+    return model
 
 
 def one_step(model, data, network=None):
@@ -134,13 +146,6 @@ def main():
     data = batch(args.images, *args.size)
     losses = dict(kd=KLDivLoss(), rank=KendallRankLoss(), nothing=Nothing())
     everything = model.losses
-    quick = {}
-    for name, options in FASTER.items() if device == 'cpu' else ():
-        torch.manual_seed(0)  # the same student
-        quick[name] = build_distiller(device, **options)
-        quick[name].log_tau = False
-        pool_fast(quick[name].student)
-        pool_fast(quick[name].teacher.model)
 
     def step(names, tau=False):
         model.zero_grad()
@@ -163,11 +168,14 @@ def main():
         'and KD': lambda: step(['kd']),
         'and KD, ranking': lambda: step(['kd', 'rank']),
         'and KD, ranking, tau': lambda: step(['kd', 'rank'], True),
-        **{n: lambda m=m: one_step(m, data) for n, m in quick.items()},
     }
     if args.profile:
         profile(methods['and KD, ranking, tau'])
         return
+    if device == 'cpu':
+        for name, options in FASTER.items():
+            quick = build_fast(device, options)
+            methods[name] = partial(one_step, quick, data)
     record = Record('step')
     times = alternate(methods, args.seconds)
     case = f'{args.images} images of {args.size[0]} x {args.size[1]}'

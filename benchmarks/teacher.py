@@ -9,14 +9,13 @@ from functools import partial
 
 import torch
 from measure import Record, alternate
-from step import batch, build_distiller
+from step import BF16, EXACT, batch, build_distiller
 from torch import nn
 
 from mmdet_rankkd.engine.hooks.compile_hook import compile_parts
 from mmdet_rankkd.engine.pooling import pool_fast
 from mmdet_rankkd.utils import register_all_modules
 
-EXACT = dict(fold_norms=True, channels_last=True)
 #: Options of the teacher, and what else is done to it.
 VARIANTS = {
     'float32': (dict(), []),
@@ -24,18 +23,15 @@ VARIANTS = {
     'channels_last': (dict(channels_last=True), []),
     'folded, channels_last': (EXACT, []),
     'bf16': (dict(dtype='bf16'), []),
-    'folded, channels_last, bf16': (dict(EXACT, dtype='bf16'), []),
+    'folded, channels_last, bf16': (BF16, []),
 }
 #: Where a GPU has RoIAlign of its own, these would change nothing.
 ON_A_PROCESSOR = {
     'FastRoIAlignHook': (dict(), [pool_fast]),
     'folded, channels_last, FastRoIAlignHook': (EXACT, [pool_fast]),
-    'folded, channels_last, bf16, FastRoIAlignHook': (
-        dict(EXACT, dtype='bf16'),
-        [pool_fast],
-    ),
+    'folded, channels_last, bf16, FastRoIAlignHook': (BF16, [pool_fast]),
     'folded, channels_last, bf16, FastRoIAlignHook, CompileHook': (
-        dict(EXACT, dtype='bf16'),
+        BF16,
         [pool_fast, partial(compile_parts, options={})],
     ),
 }

@@ -14,6 +14,7 @@ Names of PyTorch that are not public, and why they are needed:
 """
 
 from functools import cache
+from itertools import count
 from typing import Callable, Dict, Tuple, Union
 
 import torch
@@ -26,6 +27,8 @@ Tensors = Tuple[Tensor, ...]
 # class of several rows at a time, without remainders and horizontal sums.
 LANES = 16
 
+_numbers = count()
+
 #: Why a kind of device cannot compile, once that is known.
 failures: Dict[str, str] = {}
 
@@ -36,6 +39,21 @@ def is_compiling() -> bool:
         return torch.compiler.is_compiling()
     except AttributeError:  # before torch 2.3
         return False
+
+
+def give_own_allowance(function: Callable[..., object], name: str) -> None:
+    """Let a function that is made anew each time be compiled by itself.
+
+    torch.compile counts recompilations by code object, and learns by its
+    name which sizes vary. Functions that shared one would use up each other's
+    allowance, and take each other's sizes.
+
+    Args:
+        function (Callable): It gets a code object and a name of its own.
+        name (str): What that begins with.
+    """
+    own_name = f'{name}_{next(_numbers)}'
+    function.__code__ = function.__code__.replace(co_name=own_name)
 
 
 @cache
@@ -52,9 +70,7 @@ def compiled(
     def on_lanes(*tensors: Tensor) -> Tensors:
         return function(*tensors, *settings)
 
-    # torch.compile counts recompilations by code object; functions that
-    # shared one would use up each other's allowance.
-    on_lanes.__code__ = on_lanes.__code__.replace(co_name='on_lanes')
+    give_own_allowance(on_lanes, 'on_lanes')
     # Fused multiply-adds: a tenth of the time on CPUs.
     option = 'cpp.enable_floating_point_contract_flag'
     options: Dict[str, Union[str, int, bool, Callable]] = {}

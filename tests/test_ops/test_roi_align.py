@@ -6,6 +6,9 @@ from mmcv.ops import roi_align as by_mmcv
 
 from mmdet_rankkd.ops import roi_align
 
+# A seventh of the first ones, in cells of 4, is whole.
+SIZES = [(28.0, 56.0), (56.0, 112.0), (28.000002, 27.999998)]
+
 
 def boxes(count, height, width, dtype=torch.float32):
     """Boxes of all sizes, some partly or wholly outside, some of no area."""
@@ -37,16 +40,12 @@ def test_same_as_mmcv(aligned, ratio, scale, layout):
 def test_float32():
     """To its rounding, and in the same number of samples a bin."""
     features = torch.randn(2, 8, 40, 50)
-    # A seventh of 7, 14 and 28 is whole.
     rois = torch.tensor([[0, 3.0, 5, 3 + x, 5 + y] for x, y in SIZES])
     rois = torch.cat([rois, boxes(200, 160, 200)])
     expected = by_mmcv(features, rois, (7, 7), 0.25, 0, 'avg', True)
     found = roi_align(features, rois, (7, 7), 0.25)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
-
-
-SIZES = [(28.0, 56.0), (56.0, 112.0), (28.000002, 27.999998)]
 
 
 @pytest.mark.parametrize('count', [0, 1])

@@ -1,7 +1,6 @@
 """Backbones and necks that torch.compile makes faster."""
 
 import logging
-from itertools import count
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -11,12 +10,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdet_rankkd.distillers.base import BaseDistiller
+from mmdet_rankkd.ops.compiler import give_own_allowance
 from mmdet_rankkd.recorders.listening import method_of_outputs
 from mmdet_rankkd.registry import HOOKS
 
-from .tau_hook import student_of, unwrapped
+from .tau_hook import student_of, teacher_of, unwrapped
 
-_numbers = count()
 #: Parts of a model that are compiled.
 PARTS = ('backbone', 'neck')
 
@@ -66,12 +65,10 @@ class CompileHook(Hook):
         model = unwrapped(runner.model)
         student = student_of(model)
         models = {'student': student}
+        teacher = teacher_of(model) if self.teacher else None
+        if teacher is not None:
+            models['teacher'] = teacher
         if isinstance(model, BaseDistiller):
-            if self.teacher and model.losses:
-                model.prepare()
-                teacher = model.teacher.model
-                assert isinstance(teacher, nn.Module)
-                models['teacher'] = teacher
             refuse_layers(model, list(models))
         keep_buffers()
         try_compiler(next(student.parameters()).device, self.options)
@@ -107,11 +104,8 @@ class Compiled:
         def call(*args: Any, **kwargs: Any) -> Any:
             return method(module, *args, **kwargs)
 
-        # torch.compile counts recompilations by code object, and learns by
-        # its name which sizes vary: student and teacher of one class would
-        # use up each other's allowance, and take each other's sizes.
-        own_name = f'{name}_{next(_numbers)}'
-        call.__code__ = call.__code__.replace(co_name=own_name)
+        # Else student and teacher of one class would share them.
+        give_own_allowance(call, name)
         self.run: Callable[..., Any] = torch.compile(call, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

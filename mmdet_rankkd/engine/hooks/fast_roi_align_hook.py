@@ -5,13 +5,11 @@ import logging
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import nn
 
-from mmdet_rankkd.distillers.base import BaseDistiller
 from mmdet_rankkd.engine.pooling import pool_fast
 from mmdet_rankkd.registry import HOOKS
 
-from .tau_hook import student_of, unwrapped
+from .tau_hook import student_of, teacher_of, unwrapped
 
 
 @HOOKS.register_module()
@@ -49,8 +47,6 @@ class FastRoIAlignHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Change the teacher, which trainings alone have."""
-        model = unwrapped(runner.model)
-        if isinstance(model, BaseDistiller) and model.losses:
-            model.prepare()
-            assert isinstance(model.teacher.model, nn.Module)
-            pool_fast(model.teacher.model)
+        teacher = teacher_of(unwrapped(runner.model))
+        if teacher is not None:
+            pool_fast(teacher)

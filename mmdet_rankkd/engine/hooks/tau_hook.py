@@ -260,6 +260,16 @@ def as_distiller(model: nn.Module) -> Optional[BaseDistiller]:
     return model if isinstance(model, BaseDistiller) else None
 
 
+def teacher_of(model: nn.Module) -> Optional[nn.Module]:
+    """The teacher of a distiller, built now if it is not yet, or None."""
+    distiller = as_distiller(model)
+    if distiller is None or not distiller.losses:
+        return None
+    distiller.prepare()
+    assert isinstance(distiller.teacher.model, nn.Module)
+    return distiller.teacher.model
+
+
 def student_of(model: nn.Module) -> nn.Module:
     """The student inside a distiller, or the model, if it trains alone."""
     distiller = as_distiller(model)
